@@ -1,0 +1,1 @@
+"""Data sets, their episodes and their augmentation."""

@@ -1,0 +1,1 @@
+"""The network: one part of the paper, one file."""

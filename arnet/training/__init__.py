@@ -1,0 +1,1 @@
+"""The training loop, its feature cache, its logs and its resumable state."""

@@ -1,0 +1,1 @@
+"""Fused CUDA kernels and their NumPy references. Nothing here yet."""

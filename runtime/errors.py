@@ -1,0 +1,48 @@
+"""Errors a user can mend: one tree, each with a message (what was found) and a hint (what to do).
+
+The command line prints ``error: <message>`` and ``hint: <hint>`` and exits with code 2.
+"""
+
+from __future__ import annotations
+
+
+class ArnetError(Exception):
+    """Something the user can mend.
+
+    Attributes:
+        message: what was found and what was needed, one sentence, naming the file or the key.
+        hint: how to mend it, where possible the command to type. May be empty.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class ImageError(ArnetError):
+    """A photograph or a mask that cannot be read."""
+
+
+class AnnotationError(ArnetError):
+    """A support set whose annotations are missing, ambiguous or wrong."""
+
+
+class DataError(ArnetError):
+    """A data set whose folders, lists or masks are not as its format says."""
+
+
+class ConfigError(ArnetError):
+    """A configuration with an unknown key, a wrong type or values that contradict each other."""
+
+
+class CheckpointError(ArnetError):
+    """A checkpoint that is damaged, of another architecture or of a newer version."""
+
+
+class OutputError(ArnetError):
+    """A result that could not be written."""
+
+
+class MissingDependencyError(ArnetError):
+    """A package that an optional part of ARNet needs and that is not installed."""
