@@ -1,1 +1,69 @@
-"""Data sets, their episodes and their augmentation."""
+"""Data sets, their episodes and their augmentation.
+
+:func:`open_dataset` opens any kind by its name; what it gives is always a
+:class:`~arnet.data.dataset.SegmentationDataset`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from arnet.data.coco import coco
+from arnet.data.dataset import Novel, SegmentationDataset, Split
+from arnet.data.episodes import Episode, EvaluationEpisodes, TrainingEpisodes
+from arnet.data.folder import folder
+from arnet.data.pascal import pascal
+from arnet.runtime.errors import DataError
+
+__all__ = [
+    "DATASETS",
+    "Episode",
+    "EvaluationEpisodes",
+    "SegmentationDataset",
+    "TrainingEpisodes",
+    "open_dataset",
+]
+
+DATASETS: dict[str, Callable[..., SegmentationDataset]] = {
+    "pascal": pascal,
+    "coco": coco,
+    "folder": folder,
+}
+"""Function that opens each kind of data set."""
+
+
+def open_dataset(
+    kind: str,
+    root: str | Path,
+    split: Split = "train",
+    fold: int | None = None,
+    novel: Novel = "background",
+    **options: Any,
+) -> SegmentationDataset:
+    """Opens a data set by its kind.
+
+    Args:
+        kind: ``"pascal"``, ``"coco"`` or ``"folder"``.
+        root: folder of the data.
+        split: ``"train"`` (base classes) or ``"val"`` (novel classes).
+        fold: which classes are novel; None holds none out.
+        novel: what becomes of training images with novel classes, ``"background"`` or ``"drop"``.
+        options: what else the function of that kind takes, such as ``cache_dir``.
+
+    Raises:
+        DataError: there is no such kind or option, or the data are not as they should be.
+    """
+    if kind not in DATASETS:
+        raise DataError(f'there is no kind of data set "{kind}"', f"choose {', '.join(DATASETS)}")
+    build = DATASETS[kind]
+    parameters = inspect.signature(build).parameters.values()
+    known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    if unknown := sorted(set(options) - set(known)):
+        raise DataError(
+            f"the data set {kind} has no option {', '.join(unknown)}",
+            f"its options are {', '.join(known)}",
+        )
+    return build(root, split, fold, novel, **options)

@@ -1,0 +1,57 @@
+"""The program: its commands and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from arnet.cli import console, evaluate, infer, train
+from arnet.runtime.errors import ArnetError
+from arnet.version import __version__
+
+app = typer.Typer(
+    name="arnet",
+    help="Few-shot segmentation you can deploy: from five photographs of a thing, with a mask or "
+    "a box on each, to that thing cut out of every photograph.",
+    epilog="arnet COMMAND --help teaches a command.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.command("train")(train.train)
+app.command("eval")(evaluate.evaluate)
+app.command("infer")(infer.infer)
+
+_debug = False
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        console.out.print(f"arnet {__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    global _debug
+    _debug = debug
+
+
+def main() -> None:
+    """Run the program; an error that the user can mend is printed and exits with code 2."""
+    try:
+        app()
+    except ArnetError as error:
+        if _debug:
+            raise
+        console.show_error(error)
+        sys.exit(2)

@@ -1,0 +1,68 @@
+"""What every command prints with: a console, errors, progress and the next command."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from arnet.runtime.errors import ArnetError, MissingDependencyError
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def show_error(error: ArnetError) -> None:
+    """Print ``error:`` and ``hint:`` to stderr."""
+    err.print("[bold red]error:[/]", end=" ")
+    err.print(error.message, markup=False)
+    if error.hint:
+        err.print("[bold yellow]hint:[/]", end=" ")
+        err.print(error.hint, markup=False)
+
+
+def next_command(text: str) -> None:
+    """The last line of a command: what to type next."""
+    out.print("\n[bold]Next:[/]", end=" ")
+    out.print(text, markup=False)
+
+
+@contextmanager
+def progress_bar(*extra: str) -> Iterator[Progress]:
+    """A progress bar on stderr with time left; ``extra`` are fields shown at its end."""
+    columns = [
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        *(TextColumn(f"{{task.fields[{name}]}}") for name in extra),
+    ]
+    with Progress(*columns, console=err) as progress:
+        yield progress
+
+
+def need_torch() -> None:
+    """Check that the ``train`` extra is installed.
+
+    Raises:
+        MissingDependencyError: it is not.
+    """
+    for module in ("torch", "torchvision", "safetensors", "pydantic", "yaml"):
+        try:
+            import_module(module)
+        except ImportError as error:
+            raise MissingDependencyError(
+                f"this command needs {module}, which is not installed",
+                "pip install 'arnet[train]'",
+            ) from error

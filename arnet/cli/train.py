@@ -1,0 +1,128 @@
+"""``arnet train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from arnet.cli import console
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+
+def train(
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY=VALUE]...",
+            help="Overrides of the configuration, such as train.batch_size=8 model.fusion=mask.",
+            show_default=False,
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="YAML configuration; configs/ has some.", show_default=False),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Folder of the data set (data.root).", show_default=False),
+    ] = None,
+    fold: Annotated[
+        int | None,
+        typer.Option(help="Fold whose classes are held out (data.fold).", show_default=False),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the run: checkpoints, log, state.")] = Path(
+        "runs/train"
+    ),
+    init: Annotated[
+        Path | None,
+        typer.Option(
+            help="Checkpoint to start from; otherwise the backbone's ImageNet weights.",
+            show_default=False,
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the training in --out.")
+    ] = False,
+) -> None:
+    """Train on episodes of a data set.
+
+    Writes config.yaml, log.jsonl, tensorboard/, checkpoint.safetensors (the last), best.safetensors
+    and state.safetensors, from which --resume continues: a killed training loses at most
+    train.save_every iterations.
+
+    Example: arnet train --config configs/pascal-part.yaml --data .data --fold 2 --out runs/fold2
+
+    On several GPUs: torchrun --nproc-per-node 4 -m arnet train ...
+    """
+    console.need_torch()
+    from arnet.config import load_config
+    from arnet.training.distributed import join_processes
+    from arnet.training.trainer import CONFIG, LAST, STATE, Trainer
+
+    changes = list(overrides or [])
+    if data is not None:
+        changes.append(f"data.root={data}")
+    if fold is not None:
+        changes.append(f"data.fold={fold}")
+    if config is None and resume and (out / CONFIG).is_file():
+        config = out / CONFIG
+    settings = load_config(config, changes)
+    with join_processes(settings.train.device) as process, console.progress_bar("losses") as bar:
+        reporter = _Reporter(bar, process.first)
+        trainer = Trainer(settings, out, process, reporter, init)
+        try:
+            position = trainer.run(resume)
+        except KeyboardInterrupt:
+            bar.stop()
+            if process.first:
+                saved = (out / STATE).is_file()
+                console.out.print("stopped" + ("" if saved else " before the first checkpoint"))
+                console.next_command(
+                    f"arnet train --out {out} --resume" if saved else "arnet train --help"
+                )
+            raise typer.Exit(130) from None
+    if process.first:
+        minutes = position.seconds / 60
+        console.out.print(
+            f"trained {position.iteration} iterations in {minutes:.1f} minutes: {out / LAST}",
+            markup=False,
+        )
+        console.next_command(
+            f"arnet eval --checkpoint {out / LAST} --data {settings.data.root} --shots 1"
+        )
+
+
+class _Reporter:
+    """Shows a training as progress bars and lines."""
+
+    def __init__(self, bar: Progress, shown: bool) -> None:
+        self._bar = bar
+        self._shown = shown
+        self._caching: TaskID | None = None
+        self._training: TaskID | None = None
+
+    def message(self, text: str) -> None:
+        if self._shown:
+            self._bar.console.print(text, markup=False)
+
+    def caching(self, done: int, total: int) -> None:
+        if self._shown and total:
+            if self._caching is None:
+                self._caching = self._bar.add_task("caching features", total=total, losses="")
+            self._bar.update(self._caching, completed=done, total=total)
+            if done == total:
+                self._bar.remove_task(self._caching)
+                self._caching = None
+
+    def step(self, iteration: int, total: int, losses: dict[str, float]) -> None:
+        if self._shown:
+            if self._training is None:
+                self._training = self._bar.add_task("training", total=total, losses="")
+                # Time left is counted from here, not from iterations of an earlier run.
+                self._bar.update(self._training, completed=iteration - 1)
+            shown = " ".join(f"{name} {value:.3f}" for name, value in losses.items())
+            self._bar.update(self._training, completed=iteration, losses=shown)

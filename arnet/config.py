@@ -1,0 +1,323 @@
+"""The configuration of everything: one frozen tree, read from YAML, overridden from the shell.
+
+Where the paper is silent a field says what was chosen and why; each such field is an ablation.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from arnet.runtime.errors import ConfigError
+
+Module = Literal["mpm1", "mpm2", "mrm"]
+Positive = Annotated[int, Field(ge=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+_STRICT = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, config=_STRICT)
+class BackboneConfig:
+    """ResNet up to layer3 ("the first four layers": stem, layer1, layer2, layer3; CANet)."""
+
+    name: Literal["resnet50", "resnet18"] = "resnet50"
+    output_stride: Literal[8, 16] = 8
+    """8: layer3 has stride 1 and dilation 2 (CANet, PFENet). 16: as ImageNet trained it."""
+    stride_in_1x1: bool = False
+    """Where a bottleneck has its stride: False in the 3x3 (torchvision's v1.5), True in the first
+    1x1 (the original v1, Caffe, Keras). It must be the one that the weights were trained with."""
+    layers: tuple[Literal["layer2", "layer3"], ...] = ("layer2", "layer3")
+    """Feature maps that are concatenated (CANet: both, 1536 channels for a ResNet-50)."""
+
+
+@dataclass(frozen=True, config=_STRICT)
+class ModelConfig:
+    """ARNet. Defaults follow the precedents of the paper (CANet above all)."""
+
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    channels: Positive = 256
+    """Width of every part."""
+    reduce: bool = True
+    """A 1x1 convolution from the backbone's channels to ``channels``, shared by support and query.
+    False feeds the backbone's channels to MPM and MRM as they are."""
+    norm: Literal["none", "batch"] = "none"
+    """Normalisation after a convolution of MPM, MRM and ASPP. CANet has none."""
+    dropout: Probability = 0.0
+    """Probability of Dropout2d after the hidden convolutions of MPM and the branches of ASPP."""
+    pooling: Literal["area", "map"] = "area"
+    """f_p of eq. 3: divided by the mask's area (every precedent), or, as literally written, by the
+    size of the map, which makes V_s grow with the object."""
+    masked_features: bool = True
+    """F1 in eq. 4. It is in the geometry of the guiding image, beside features in the geometry of
+    the guided one; False leaves it out and keeps F2 alone."""
+    share_mpm: bool = False
+    """MPM1 and MPM2 with the same weights. The paper's figure draws two."""
+    mask: Literal["soft", "hard"] = "soft"
+    """Predicted masks that MPM2 and MRM take: the softmax, or its argmax (PANet, SCL)."""
+    detach_mask: bool = False
+    """Whether gradients stop at these masks (CANet: they do; here all parts train jointly)."""
+    refine_vector: Literal["annotation", "predicted"] = "annotation"
+    """Mask that pools the vector of the MRM: the given one (eq. 5, "given by MPM"), or the
+    re-predicted s: the active reference carried one step further."""
+    pairing: Literal["mean", "concatenate"] = "mean"
+    """k pairs [q1_i; s_i] in the MRM: their mean, so that one model serves any k, or all 4k
+    channels, which needs ``pairing_shots`` supports exactly."""
+    pairing_shots: Positive = 5
+    cbam_reduction: Positive = 16
+    cbam_kernel: Positive = 7
+    aspp_rates: tuple[Positive, ...] = (6, 12, 18)
+    fusion: Literal["cmm", "attention", "mask"] = "cmm"
+    """k shots: CMM (eq. 8), attention over the shots (CANet), or the union of the k one-shot masks
+    (OSLSM); Table 6."""
+    cmm_dilations: tuple[Positive, ...] = (1, 2, 4)
+    """One forget-and-enhance block each. Kernel 2 with 1, 2, 4 sees 8 shots (as SNAIL does)."""
+    cmm_kernel: Annotated[int, Field(ge=2)] = 2
+    cmm_gate_bias: float = 2.0
+    """The forget gate starts this open and the enhance gate this closed, so that the first output
+    is near the last vector, not an eighth of it."""
+    without: tuple[Module, ...] = ()
+    """Parts left out (Table 5). MPM1 or MPM2: its mask is 0.5 everywhere and has no loss. MRM: the
+    result is q1, averaged over the shots."""
+
+    def __post_init__(self) -> None:
+        if {"mpm1", "mrm"} <= set(self.without):
+            raise ValueError("without mpm1 and mrm nothing predicts the query's mask")
+
+
+@dataclass(frozen=True, config=_STRICT)
+class AugmentConfig:
+    """Random changes of image and mask together, in training: how probable and how strong.
+
+    The paper names none. CANet scales supports by 1 to 1.5 and flips; PFENet scales by 0.9 to 1.1
+    and rotates by 10 degrees.
+    """
+
+    flip: Probability = 0.5
+    scale: Probability = 0.5
+    scale_range: tuple[float, float] = (0.9, 1.5)
+    """Least and most factor; above 1 the photograph is cropped, below 1 it is padded."""
+    rotate: Probability = 0.5
+    degrees: Annotated[float, Field(ge=0, le=180)] = 10.0
+    """Most rotation to either side."""
+    color: Probability = 0.5
+    brightness: Probability = 0.2
+    contrast: Probability = 0.2
+    saturation: Probability = 0.2
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.02
+
+    def __post_init__(self) -> None:
+        low, high = self.scale_range
+        if not 0 < low <= high:
+            raise ValueError(f"scale_range is {low}..{high}: give 0 < least <= most")
+
+
+@dataclass(frozen=True, config=_STRICT)
+class DataConfig:
+    """Photographs, their masks and which classes are novel."""
+
+    kind: Literal["pascal", "coco", "folder"] = "pascal"
+    root: str = ""
+    fold: Annotated[int, Field(ge=0, le=3)] | None = 0
+    """Classes held out (the paper's split i is fold i-1). None trains on every class."""
+    held_out: tuple[str, ...] = ()
+    """Names of held-out classes, for a plain folder."""
+    novel: Literal["background", "drop"] = "background"
+    """Training images that show a novel class: its pixels are background, or the image is left
+    out (BAM). Both conventions are in use; figures under one do not compare with the other."""
+    image_size: Annotated[int, Field(ge=33)] = 321
+    """Side of the square that images are resized to, in pixels."""
+    sampling: Literal["class", "image"] = "class"
+    """Episodes in training: first a class, then its images, or any (image, class) pair."""
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    cache: str = ""
+    """Folder for the frozen backbone's features; empty computes them anew for each episode."""
+    cache_views: Positive = 2
+    """Versions of every training image in the cache: the plain one and augmented ones."""
+
+
+@dataclass(frozen=True, config=_STRICT)
+class StageConfig:
+    """A stretch of training with its own shots and learning rate."""
+
+    iterations: Positive
+    shots: tuple[Positive, Positive] = (1, 1)
+    """Smallest and largest k, drawn anew for each batch."""
+    learning_rate: Annotated[float, Field(gt=0)] = 2.5e-3
+    trainable: Literal["all", "fusion"] = "all"
+    """"fusion" trains CMM (or attention) and MRM, and keeps MPM1, MPM2 and the reduction."""
+
+
+@dataclass(frozen=True, config=_STRICT)
+class TrainConfig:
+    """Optimisation. SGD and poly 0.9 as CANet and PFENet."""
+
+    backbone_weights: str = "imagenet"
+    """"imagenet" takes torchvision's (a download), "random" none, else a safetensors file."""
+    stages: tuple[StageConfig, ...] = (
+        StageConfig(iterations=20_000),
+        StageConfig(iterations=5_000, shots=(1, 5), trainable="fusion"),
+    )
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    momentum: Probability = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    power: Annotated[float, Field(ge=0)] = 0.9
+    """Exponent of the polynomial decay of the learning rate."""
+    warmup: Annotated[int, Field(ge=0)] = 0
+    """Iterations over which the learning rate of each stage rises from zero."""
+    clip: Annotated[float, Field(ge=0)] = 0.0
+    """Largest norm of the gradient; 0 does not clip."""
+    batch_size: Positive = 4
+    """Episodes of one optimisation step, over all processes and accumulated parts."""
+    accumulate: Positive = 1
+    """Parts that a batch is split into, so that it fits the memory."""
+    alpha: Annotated[float, Field(ge=0)] = 1.0
+    beta: Annotated[float, Field(ge=0)] = 1.0
+    gamma: Annotated[float, Field(ge=0)] = 1.0
+    """Weights of the losses of q1, s and q2 (eqs 1 and 2)."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """bf16 and fp16 are automatic mixed precision; fp16 needs a GPU."""
+    seed: int = 0
+    device: str = "auto"
+    workers: Annotated[int, Field(ge=0)] = 0
+    """Processes that read images; 0 reads in the training process."""
+    save_every: Positive = 500
+    """Iterations between checkpoints: what a killed run loses at most."""
+    validate_every: Annotated[int, Field(ge=0)] = 1000
+    """Iterations between validations; 0 never validates."""
+    validate_episodes: Positive = 100
+    validate_classes: Literal["training", "novel"] = "training"
+    """Classes that choose the best checkpoint. "novel" is the precedents' way and looks at the
+    test classes."""
+
+    def __post_init__(self) -> None:
+        if self.batch_size % self.accumulate:
+            raise ValueError(
+                f"batch_size {self.batch_size} cannot be split into accumulate={self.accumulate}"
+            )
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Config:
+    """The whole: model, data, training."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+def load_config(path: Path | None = None, overrides: Iterable[str] = ()) -> Config:
+    """Read a YAML file and apply overrides such as ``train.batch_size=8``.
+
+    Args:
+        path: YAML file with any of the keys of ``Config``; what it leaves out has its default.
+        overrides: ``dotted.key=value``, the value in YAML, applied in order.
+
+    Raises:
+        ConfigError: the file cannot be read, a key is unknown or a value has the wrong type.
+    """
+    tree: dict[str, Any] = {}
+    if path is not None:
+        try:
+            loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ConfigError(
+                f"there is no configuration file {path}",
+                "configs/ in the repository has some to start from",
+            ) from None
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise ConfigError(f"{path} is not readable YAML: {_one_line(error)}") from error
+        if loaded is not None and not isinstance(loaded, dict):
+            raise ConfigError(f"{path} is not a mapping of keys to values", "start from configs/")
+        tree = loaded or {}
+    for override in overrides:
+        _apply(tree, override)
+    return config_from_dict(tree, source=str(path) if path else "the command line")
+
+
+def config_from_dict(tree: Mapping[str, Any], source: str = "the configuration") -> Config:
+    """Build a ``Config`` from plain dictionaries; errors name ``source``.
+
+    Raises:
+        ConfigError: a key is unknown or a value has the wrong type.
+    """
+    try:
+        return TypeAdapter(Config).validate_python(dict(tree))
+    except ValidationError as error:
+        raise _explain(error, source) from None
+
+
+def config_to_dict(config: Config) -> dict[str, Any]:
+    """Plain dictionaries and lists, for YAML and JSON."""
+    tree: dict[str, Any] = TypeAdapter(Config).dump_python(config, mode="json")
+    return tree
+
+
+def with_model(config: Config, **changes: Any) -> Config:
+    """The same configuration with some fields of the model changed and checked.
+
+    Raises:
+        ConfigError: a value is not allowed.
+    """
+    tree = config_to_dict(config)
+    tree["model"].update(changes)
+    return config_from_dict(tree, source="the command line")
+
+
+def _apply(tree: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise ConfigError(
+            f"'{override}' is not an override",
+            "write key=value, for example train.batch_size=8",
+        )
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"the value of '{override}' is not YAML: {_one_line(error)}") from error
+    *parents, leaf = key.split(".")
+    for parent in parents:
+        below = tree.setdefault(parent, {})
+        if not isinstance(below, dict):
+            raise ConfigError(f"'{key}' has no such part: '{parent}' is a value, not a section")
+        tree = below
+    tree[leaf] = value
+
+
+def _explain(error: ValidationError, source: str) -> ConfigError:
+    """The first problem in words; for an unknown key the keys that exist there."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        known = _keys_beside(first["loc"])
+        hint = f"the keys there are: {', '.join(known)}" if known else ""
+        return ConfigError(f"{source} has the unknown key '{place}'", hint)
+    message = first["msg"].removeprefix("Value error, ")
+    return ConfigError(
+        f"{source}: '{place}' is {first['input']!r}: {message}"
+        if place
+        else f"{source}: {message}",
+        "see arnet/config.py for every key, its type and its default",
+    )
+
+
+def _keys_beside(location: tuple[int | str, ...]) -> list[str]:
+    section: Any = Config
+    for part in location[:-1]:
+        if isinstance(part, int):
+            continue
+        inner = {item.name: item for item in dataclasses.fields(section)}[str(part)]
+        factory = inner.default_factory
+        section = factory if isinstance(factory, type) else StageConfig
+    return [item.name for item in dataclasses.fields(section)]
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,210 @@
+"""Episodes: which image is the query, and which k images of the same class are its support.
+
+An episode depends on the seed and its own number only, never on what was drawn before: a training
+that resumes at step n, or with other workers, sees exactly the episodes it would have seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from arnet.data.dataset import SegmentationDataset
+from arnet.runtime.errors import DataError
+
+Sampling = Literal["class", "image"]
+Order = Literal["list", "canet", "random"]
+
+# Second streams of the same seed: [seed, n] draws episode n, [seed, n, stream] something about it.
+_SHOTS = 1
+_COPY = 2
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One task: cut the class out of the query, as the support shows it.
+
+    Attributes:
+        class_id: the class.
+        query: image id of the query.
+        supports: image ids of the k supports, all different, none of them the query.
+    """
+
+    class_id: int
+    query: str
+    supports: tuple[str, ...]
+
+
+class TrainingEpisodes:
+    """Endless random episodes over the base classes."""
+
+    def __init__(
+        self,
+        dataset: SegmentationDataset,
+        classes: Sequence[int] | None = None,
+        shots: tuple[int, int] = (1, 1),
+        seed: int = 0,
+        sampling: Sampling = "class",
+    ) -> None:
+        """Checks that every class has images enough.
+
+        Args:
+            dataset: the data.
+            classes: class ids to draw from; None takes those of the data set.
+            shots: least and most number of supports, both included.
+            seed: 0 or more; another one gives other episodes.
+            sampling: ``"class"`` draws the class first, so that all are seen equally often;
+                ``"image"`` draws a pair of the list, so that frequent classes are seen more often.
+
+        Raises:
+            DataError: a class has no images enough for the most shots, a class is unknown, or
+                ``shots`` or ``sampling`` is wrong.
+        """
+        low, high = shots
+        if not 1 <= low <= high:
+            raise DataError(
+                f"shots from {low} to {high} cannot be drawn", "give 1 <= least <= most, as (1, 5)"
+            )
+        if sampling not in ("class", "image"):
+            raise DataError(f'there is no sampling "{sampling}"', 'choose "class" or "image"')
+        self.dataset = dataset
+        self.classes = _checked_classes(dataset, classes, high)
+        self.shots = (low, high)
+        self.seed = seed
+        self.sampling = sampling
+        self._pairs = _pairs(dataset, self.classes)
+
+    def draw(self, index: int) -> Episode:
+        """Episode number ``index``, counted from 0, with a k of its own."""
+        return self._draw(index, self._draw_shots(index))
+
+    def draw_batch(self, index: int, batch_size: int) -> list[Episode]:
+        """Batch number ``index``: the next ``batch_size`` episodes, all with the same k."""
+        shots = self._draw_shots(index)
+        first = index * batch_size
+        return [self._draw(number, shots) for number in range(first, first + batch_size)]
+
+    def _draw(self, index: int, shots: int) -> Episode:
+        rng = np.random.default_rng([self.seed, index])
+        if self.sampling == "class":
+            class_id = self.classes[rng.integers(len(self.classes))]
+            images = self.dataset.by_class[class_id]
+            query = images[rng.integers(len(images))]
+        else:
+            query, class_id = self._pairs[rng.integers(len(self._pairs))]
+        return _with_supports(self.dataset, class_id, query, shots, rng)
+
+    def _draw_shots(self, index: int) -> int:
+        low, high = self.shots
+        return int(np.random.default_rng([self.seed, index, _SHOTS]).integers(low, high + 1))
+
+
+class EvaluationEpisodes(Sequence[Episode]):
+    """A fixed number of episodes over the novel classes."""
+
+    def __init__(
+        self,
+        dataset: SegmentationDataset,
+        classes: Sequence[int] | None = None,
+        shots: int = 1,
+        episodes: int = 1000,
+        seed: int = 0,
+        order: Order = "list",
+    ) -> None:
+        """Checks that every class has images enough.
+
+        Args:
+            dataset: the data.
+            classes: class ids to evaluate; None takes those of the data set.
+            shots: number of supports, k.
+            episodes: number of episodes.
+            seed: 0 or more; draws the supports, and the queries where the order is not the list's.
+            order: how the queries run through the list of (image, class) pairs. ``"list"`` in
+                order and over again, as HSNet does; ``"canet"`` in order once, then through newly
+                shuffled copies; ``"random"`` drawn anew each time.
+
+        Raises:
+            DataError: a class has no images enough, a class is unknown, or another argument is
+                wrong.
+        """
+        if shots < 1 or episodes < 1:
+            raise DataError(
+                f"{episodes} episodes of {shots} shots cannot be drawn", "give at least 1 of each"
+            )
+        if order not in ("list", "canet", "random"):
+            raise DataError(f'there is no order "{order}"', 'choose "list", "canet" or "random"')
+        self.dataset = dataset
+        self.classes = _checked_classes(dataset, classes, shots)
+        self.shots = shots
+        self.episodes = episodes
+        self.seed = seed
+        self.order = order
+        self._pairs = _pairs(dataset, self.classes)
+        self._queries = self._query_numbers()
+
+    def __len__(self) -> int:
+        return self.episodes
+
+    def __getitem__(self, index: int) -> Episode:  # type: ignore[override]  # no slices
+        if not 0 <= index < self.episodes:
+            raise IndexError(f"episode {index} of {self.episodes}")
+        query, class_id = self._pairs[self._queries[index]]
+        rng = np.random.default_rng([self.seed, index])
+        return _with_supports(self.dataset, class_id, query, self.shots, rng)
+
+    def __iter__(self) -> Iterator[Episode]:
+        return (self[index] for index in range(self.episodes))
+
+    def _query_numbers(self) -> np.ndarray:
+        """Position of the query of each episode in the list of pairs."""
+        count = len(self._pairs)
+        copies = -(-self.episodes // count)
+        rng = np.random.default_rng([self.seed, 0, _COPY])
+        if self.order == "random":
+            return rng.integers(count, size=self.episodes)
+        numbers = [np.arange(count)] * copies
+        if self.order == "canet":
+            numbers[1:] = [rng.permutation(count) for _ in range(copies - 1)]
+        return np.concatenate(numbers)[: self.episodes]
+
+
+def _checked_classes(
+    dataset: SegmentationDataset, classes: Sequence[int] | None, shots: int
+) -> tuple[int, ...]:
+    """The classes, each of which has a query and ``shots`` other images."""
+    chosen = dataset.classes if classes is None else tuple(classes)
+    unknown = [c for c in chosen if c not in dataset.by_class]
+    if unknown or not chosen:
+        raise DataError(
+            f'"{dataset.name}" does not offer the classes {", ".join(map(str, unknown))}'
+            if unknown
+            else f'"{dataset.name}" offers no class to draw episodes from',
+            f"it offers {', '.join(map(str, dataset.classes)) or 'none'}",
+        )
+    short = {c: n for c in chosen if (n := len(dataset.by_class[c])) < shots + 1}
+    if short:
+        counts = ", ".join(f"{c} {dataset.class_names[c]} {n}" for c, n in short.items())
+        raise DataError(
+            f'{shots} shots need {shots + 1} images of each class; "{dataset.name}" has fewer of: '
+            f"{counts}",
+            "take fewer shots, or leave these classes out: "
+            f"classes=dataset.classes_with({shots + 1})",
+        )
+    return chosen
+
+
+def _pairs(dataset: SegmentationDataset, classes: Sequence[int]) -> list[tuple[str, int]]:
+    wanted = set(classes)
+    return [pair for pair in dataset.pairs if pair[1] in wanted]
+
+
+def _with_supports(
+    dataset: SegmentationDataset, class_id: int, query: str, shots: int, rng: np.random.Generator
+) -> Episode:
+    """Draws the supports among the other images of the class, none twice."""
+    others = [image for image in dataset.by_class[class_id] if image != query]
+    chosen = rng.choice(len(others), size=shots, replace=False)
+    return Episode(class_id, query, tuple(others[n] for n in chosen))

@@ -1,0 +1,206 @@
+"""A plain folder of photographs and masks: anybody's own data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from arnet.data.dataset import (
+    Novel,
+    SegmentationDataset,
+    Split,
+    build_dataset,
+    check_split,
+    interleaved_fold,
+)
+from arnet.data.files import FileSource, require_equal_sizes, require_files, some
+from arnet.data.scan import AreaFilter
+from arnet.runtime.errors import DataError
+from arnet.runtime.images import IMAGE_SUFFIXES, images_in
+
+
+def folder(
+    root: str | Path,
+    split: Split = "train",
+    fold: int | None = None,
+    novel: Novel = "background",
+    *,
+    folds: int = 4,
+    held_out: Sequence[str] = (),
+    classes: Sequence[int] | None = None,
+    min_share: float = 0.01,
+    val_every: int = 5,
+    cache_dir: str | Path | None = None,
+) -> SegmentationDataset:
+    """Opens a folder with ``images/``, ``masks/`` and ``classes.txt``.
+
+    ``masks/NAME.png`` holds the class index of every pixel of ``images/NAME.jpg`` (or .png, ...):
+    0 background, 255 ignore. ``classes.txt`` has a class per line: ``3 belt``, or the name alone,
+    numbered from 1; a line for index 0 names the background and is passed over.
+
+    Where ``train.txt`` and ``val.txt`` lie beside them, with an image name per line, they say which
+    images are which; otherwise every ``val_every``-th image by name is for val, the others for
+    train. The novel classes are ``held_out`` or those of a fold: every ``folds``-th class,
+    interleaved as in COCO-20i. With neither, all classes are in both splits.
+
+    Args:
+        root: the folder.
+        split: ``"train"`` offers the base classes; ``"val"`` the novel ones on the val images.
+        fold: 0..folds-1; None takes ``held_out``.
+        novel: what becomes of training images with novel classes, ``"background"`` or ``"drop"``;
+            see :func:`~arnet.data.dataset.build_dataset`.
+        folds: into how many folds the classes are divided.
+        held_out: names of the novel classes, in place of a fold.
+        classes: class ids to offer in place of those of the split.
+        min_share: least share of the image that a class must cover to be a support or a query,
+            0..1. The default is about what the field's filter asks for on PASCAL.
+        val_every: see above.
+        cache_dir: folder where the scan of the masks is kept; None scans every time.
+
+    Raises:
+        DataError: folders, masks, photographs or classes are missing, sizes differ, a mask holds an
+            index that is no class, or ``fold`` and ``held_out`` contradict each other.
+        ImageError: a file cannot be read.
+    """
+    check_split(split)
+    root = Path(root)
+    class_names = read_classes(root / "classes.txt")
+    novel_classes = _novel_classes(class_names, fold, folds, held_out)
+    images = _find_images(root / "images")
+    ids = _split_ids(root, list(images), split, val_every)
+    source = FileSource(
+        images={i: images[i] for i in ids}, masks={i: root / "masks" / f"{i}.png" for i in ids}
+    )
+    require_files(
+        f"masks in {root / 'masks'}",
+        list(source.masks.values()),
+        "every photograph images/NAME.* needs masks/NAME.png; move the others elsewhere",
+    )
+    require_equal_sizes(source)
+    small_objects = AreaFilter(share=min_share)
+    scan = source.scan(class_names, small_objects, None if cache_dir is None else Path(cache_dir))
+    return build_dataset(
+        f"{root.resolve().name} {'all classes' if not novel_classes else _label(fold)} {split}",
+        class_names,
+        ids,
+        source,
+        scan,
+        split=split,
+        novel_classes=novel_classes,
+        novel=novel,
+        classes=classes,
+    )
+
+
+def read_classes(path: Path) -> dict[int, str]:
+    """Reads ``classes.txt``: lines ``3 belt``, or bare names that are numbered from 1.
+
+    Args:
+        path: UTF-8 text; empty lines are passed over.
+
+    Returns:
+        Name of every class id, 1..254; index 0, the background, left out.
+
+    Raises:
+        DataError: the file is missing, or an index or a name is wrong or given twice.
+    """
+    if not path.is_file():
+        raise DataError(
+            f"{path} is missing", 'write a class per line, such as "1 cat", or just "cat"'
+        )
+    lines = [s for line in path.read_text(encoding="utf-8-sig").splitlines() if (s := line.strip())]
+    fields = [line.split(maxsplit=1) for line in lines]
+    numbered = [len(f) == 2 and f[0].isdecimal() for f in fields]
+    if lines and all(numbered):
+        entries = [(int(number), name) for number, name in fields]
+    elif any(numbered):
+        bare = lines[numbered.index(False)]
+        raise DataError(
+            f'{path} numbers some classes but not "{bare}"', "number all lines or none of them"
+        )
+    else:
+        entries = list(enumerate(lines, start=1))
+    names = {number: name for number, name in entries if number != 0}
+    repeated = len({n for n, _ in entries}) < len(entries) or len({*names.values()}) < len(names)
+    if not names or max(names) > 254 or repeated:
+        raise DataError(
+            f"{path} does not give every class its own name and an index from 1 to 254",
+            "0 is the background and 255 the pixels to ignore; name each class once",
+        )
+    return names
+
+
+def _novel_classes(
+    class_names: dict[int, str], fold: int | None, folds: int, held_out: Sequence[str]
+) -> tuple[int, ...]:
+    if fold is not None and held_out:
+        raise DataError(
+            f"both fold {fold} and held_out ({', '.join(held_out)}) were given",
+            "give one of them: either says which classes are novel",
+        )
+    if fold is not None:
+        return interleaved_fold(sorted(class_names), fold, folds)
+    number = {name: class_id for class_id, name in class_names.items()}
+    unknown = [name for name in held_out if name not in number]
+    if unknown:
+        raise DataError(
+            f"held_out names classes that the data set lacks: {', '.join(unknown)}",
+            f"its classes are {', '.join(number)}",
+        )
+    return tuple(number[name] for name in held_out)
+
+
+def _find_images(path: Path) -> dict[str, Path]:
+    """Photographs by name without suffix, sorted."""
+    if not path.is_dir():
+        raise DataError(f"the folder {path} is missing", "put the photographs there")
+    files = images_in(path)
+    images = {p.stem: p for p in files}
+    if not files:
+        raise DataError(
+            f"{path} holds no photographs", f"known endings: {', '.join(sorted(IMAGE_SUFFIXES))}"
+        )
+    if len(images) < len(files):
+        twice = sorted({p.stem for p in files if images[p.stem] != p})
+        raise DataError(
+            f"several photographs share a name and so a mask: {', '.join(twice)}",
+            f"keep one file of each name in {path}",
+        )
+    return images
+
+
+def _split_ids(root: Path, ids: list[str], split: Split, val_every: int) -> list[str]:
+    lists = {name: root / f"{name}.txt" for name in ("train", "val")}
+    given = [path for path in lists.values() if path.is_file()]
+    if len(given) == 1:
+        raise DataError(
+            f"{root} has {given[0].name} but not the other list", "write train.txt and val.txt"
+        )
+    if given:
+        return _read_list(lists[split], ids)
+    if val_every < 2:
+        raise DataError(
+            f"val_every is {val_every}, which leaves no image for training",
+            "choose 2 or more, or write train.txt and val.txt",
+        )
+    return [i for n, i in enumerate(ids) if (n % val_every == 0) == (split == "val")]
+
+
+def _read_list(path: Path, ids: list[str]) -> list[str]:
+    """Image ids of a list, with or without suffix; a name may hold spaces."""
+    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    names = [Path(s) for line in lines if (s := line.strip())]
+    listed = [n.stem if n.suffix.lower() in IMAGE_SUFFIXES else n.name for n in names]
+    hint = "write one name per line, as in images/"
+    if not listed:
+        raise DataError(f"{path} names no image", hint)
+    if unknown := sorted(set(listed) - set(ids)):
+        raise DataError(
+            f"{path} names {len(unknown)} photographs that are not in images/: {some(unknown)}",
+            hint,
+        )
+    return listed
+
+
+def _label(fold: int | None) -> str:
+    return "held out" if fold is None else f"fold {fold}"

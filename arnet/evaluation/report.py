@@ -1,0 +1,213 @@
+"""An evaluation from a checkpoint to a table: protocol, seeds, mean and deviation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from arnet.checkpoint import Checkpoint
+from arnet.config import Config, config_from_dict, config_to_dict
+from arnet.data import EvaluationEpisodes, SegmentationDataset
+from arnet.evaluation.evaluator import Scores, evaluate
+from arnet.evaluation.predictors import (
+    Annotation,
+    ARNetPredictor,
+    OriginalSizePredictor,
+    Predictor,
+    PrototypeBaseline,
+)
+from arnet.evaluation.protocols import Protocol
+from arnet.evaluation.reference import PAPER_MEAN_IOU, completeness
+from arnet.modeling import ARNet
+from arnet.runtime.errors import CheckpointError, DataError
+from arnet.training.datasets import Progress, open_source, open_split
+from arnet.version import __version__
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to evaluate.
+
+    Attributes:
+        protocol: episodes, seeds, sizes and scoring.
+        shots: k.
+        annotation: the supports' masks, or boxes around them.
+        classes: names of the classes; none for those the data hold out.
+        baseline: also evaluate the training-free baseline on the same episodes.
+        precision: of the computation.
+    """
+
+    protocol: Protocol
+    shots: int = 1
+    annotation: Annotation = "mask"
+    classes: tuple[str, ...] = ()
+    baseline: bool = False
+    precision: torch.dtype = torch.float32
+
+
+def change_model(checkpoint: Checkpoint, **changes: Any) -> Checkpoint:
+    """The same weights under another fusion, or without some parts (Tables 5 and 6).
+
+    Raises:
+        CheckpointError: the change needs weights that the checkpoint does not have.
+    """
+    tree = config_to_dict(checkpoint.config)
+    tree["model"].update(changes)
+    config = config_from_dict(tree, source="the command line")
+    model = ARNet(config.model)
+    own, needed = checkpoint.model.state_dict(), model.state_dict()
+    missing = sorted(needed.keys() - own.keys())
+    if missing:
+        raise CheckpointError(
+            f"the checkpoint was not trained with {changes}: it has no weights for {missing[0]}",
+            "train one: arnet train "
+            + " ".join(f"model.{name}={value}" for name, value in changes.items()),
+        )
+    model.load_state_dict({name: own[name] for name in needed})
+    return replace(checkpoint, model=model.eval(), config=config)
+
+
+def run(
+    checkpoint: Checkpoint,
+    config: Config,
+    request: Request,
+    caching: Progress = lambda done, total: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Any]:
+    """Evaluate a checkpoint.
+
+    Args:
+        checkpoint: the model, on the device it shall run on.
+        config: the checkpoint's configuration with the folder of the data set in.
+        request: what to evaluate.
+        caching: told of the images cached.
+        progress: told of the episodes done and their total.
+
+    Returns:
+        Plain JSON values: "scores" by mask with mean and std over seeds, "per_class", "paper",
+        "note" where the data are a part of the benchmark, and everything needed to repeat it.
+
+    Raises:
+        DataError: a class has too few images for the shots, or is unknown.
+    """
+    dataset = open_split(config, "val")
+    classes = _class_ids(dataset, request.classes)
+    predictors = _predictors(checkpoint.model, config, dataset, request, caching)
+    protocol = request.protocol
+    total = len(protocol.seeds) * protocol.episodes * len(predictors)
+    finished = 0
+    scores: dict[str, list[Scores]] = {name: [] for name in predictors}
+    for seed in protocol.seeds:
+        episodes = EvaluationEpisodes(
+            dataset, classes, request.shots, protocol.episodes, seed, protocol.order
+        )
+        for name, predictor in predictors.items():
+            start = finished
+            scores[name].append(
+                evaluate(
+                    predictor,
+                    dataset,
+                    episodes,
+                    request.annotation,
+                    protocol.border,
+                    lambda done, start=start: progress(start + done, total),  # type: ignore[misc]
+                )
+            )
+            finished += protocol.episodes
+    result: dict[str, Any] = {
+        "producer": f"arnet {__version__}",
+        "checkpoint_sha256": checkpoint.sha256,
+        "trained": checkpoint.info,
+        "data": dataset.name,
+        "pairs": {dataset.class_names[c]: len(dataset.by_class[c]) for c in classes},
+        "protocol": asdict(protocol),
+        "shots": request.shots,
+        "annotation": request.annotation,
+        "fusion": config.model.fusion,
+        "without": list(config.model.without),
+        "scores": _summary(scores["arnet"], dataset),
+        "paper": None,
+        "note": completeness(config.data.kind, config.data.fold, len(dataset.pairs)),
+    }
+    if "baseline" in scores:
+        result["baseline"] = _summary(scores["baseline"], dataset)["q2"]
+    paper = PAPER_MEAN_IOU.get((config.data.kind, request.shots))
+    if paper is not None and request.annotation == "mask":
+        result["paper"] = {"mean_iou_of_four_splits": paper}
+    return result
+
+
+def _predictors(
+    model: ARNet,
+    config: Config,
+    dataset: SegmentationDataset,
+    request: Request,
+    caching: Progress,
+) -> dict[str, Predictor]:
+    square = request.protocol.size == "square"
+    found: dict[str, Predictor] = {}
+    source = None
+    if square or request.baseline:
+        source = open_source(config, dataset, model.backbone, False, caching)
+    if square:
+        assert source is not None
+        found["arnet"] = ARNetPredictor(model, source, request.precision)
+    else:
+        found["arnet"] = OriginalSizePredictor(
+            model, dataset, request.protocol.scales, request.precision
+        )
+    if request.baseline:
+        assert source is not None
+        found["baseline"] = PrototypeBaseline(model.backbone, source)
+    return found
+
+
+def _class_ids(dataset: SegmentationDataset, names: Sequence[str]) -> tuple[int, ...]:
+    if not names:
+        return dataset.classes
+    ids = {dataset.class_names[c]: c for c in dataset.classes}
+    unknown = [name for name in names if name not in ids]
+    if unknown:
+        raise DataError(
+            f"{dataset.name} has no class {', '.join(unknown)}", f"it has {', '.join(ids)}"
+        )
+    return tuple(ids[name] for name in names)
+
+
+def _summary(runs: Sequence[Scores], dataset: SegmentationDataset) -> dict[str, Any]:
+    summary = {}
+    for output in runs[0].meters:
+        meters = [run.meters[output] for run in runs]
+        classes = sorted({c for meter in meters for c in meter.per_class()})
+        summary[output] = {
+            "mean_iou": _mean_std([meter.mean_iou() for meter in meters]),
+            "binary_iou": _mean_std([meter.binary_iou() for meter in meters]),
+            "per_class": {
+                dataset.class_names[c]: _mean_std(
+                    [meter.per_class()[c] for meter in meters if c in meter.per_class()]
+                )
+                for c in classes
+            },
+        }
+    return summary
+
+
+def _mean_std(values: Sequence[float]) -> dict[str, float]:
+    return {"mean": float(np.mean(values)), "std": float(np.std(values))}
+
+
+def data_config(checkpoint: Checkpoint, **changes: Any) -> Config:
+    """The checkpoint's configuration with the data of this machine in it.
+
+    Args:
+        checkpoint: whose configuration.
+        changes: fields of ``data``; None leaves one as it is.
+    """
+    tree = config_to_dict(checkpoint.config)
+    given = {name: value for name, value in changes.items() if value is not None}
+    tree["data"] = {**tree["data"], "cache": "", **given}
+    return config_from_dict(tree, source="the command line")

@@ -1,0 +1,241 @@
+"""ARNet: the active reference, assembled from MPM, MRM and CMM (sec. 3.1 of the paper).
+
+    support (F_s, M_s) -> MPM1 -> q1, the query's mask
+    query (F_q, q1)    -> MPM2 -> s, the support's mask, re-predicted
+    q1, s, V_s         -> MRM  -> q2, the query's refined mask
+
+One state, two verbs: ``encode_support(images, masks) -> SupportState`` and
+``segment(query, state) -> Prediction``. Training and evaluation use the same through ``forward``,
+which starts from the backbone's features, so that these can be cached.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from arnet.config import ModelConfig
+from arnet.modeling.attention import ShotAttention
+from arnet.modeling.backbone import Backbone
+from arnet.modeling.cmm import CMM
+from arnet.modeling.layers import masked_pool, resize_mask
+from arnet.modeling.mpm import MPM
+from arnet.modeling.mrm import MRM
+
+
+@dataclass(frozen=True)
+class SupportState:
+    """What the model keeps of k supports; a plain value.
+
+    Attributes:
+        features: F_s, reduced (B, k, C, h, w).
+        masks: M_s at feature size (B, k, 1, h, w), from 0 to 1.
+        vectors: V_s (B, k, C).
+    """
+
+    features: Tensor
+    masks: Tensor
+    vectors: Tensor
+
+    @property
+    def shots(self) -> int:
+        """The number k of supports."""
+        return self.features.shape[1]
+
+    def add(self, other: SupportState) -> SupportState:
+        """A state with the supports of this one, then those of the other."""
+        return SupportState(
+            torch.cat([self.features, other.features], dim=1),
+            torch.cat([self.masks, other.masks], dim=1),
+            torch.cat([self.vectors, other.vectors], dim=1),
+        )
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Logits (background, foreground) at feature size.
+
+    Attributes:
+        q1: the query's mask as each support predicts it (B, k, 2, h, w); None without MPM1.
+        s: the mask of each support, re-predicted (B, k, 2, h, w); None without MPM2.
+        q2: the query's refined mask (B, 2, h, w), the result.
+    """
+
+    q1: Tensor | None
+    s: Tensor | None
+    q2: Tensor
+
+
+class ARNet(nn.Module):
+    """Active-reference network."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = Backbone(config.backbone)
+        width = config.channels if config.reduce else self.backbone.channels
+        self.reduction: nn.Module = nn.Identity()
+        if config.reduce:
+            self.reduction = nn.Sequential(
+                nn.Conv2d(self.backbone.channels, width, 1), nn.ReLU(inplace=True)
+            )
+        mpms = 1 if config.share_mpm else 2
+        self.mpm = nn.ModuleList(
+            MPM(
+                width,
+                config.channels,
+                config.pooling,
+                config.masked_features,
+                config.norm,
+                config.dropout,
+            )
+            for _ in range(mpms)
+        )
+        pairs = config.pairing_shots if config.pairing == "concatenate" else 1
+        self.mrm = MRM(
+            width,
+            config.channels,
+            4 * pairs,
+            config.cbam_reduction,
+            config.cbam_kernel,
+            config.aspp_rates,
+            config.norm,
+            config.dropout,
+        )
+        self.cmm: CMM | None = None
+        self.shot_attention: ShotAttention | None = None
+        if config.fusion == "attention":
+            self.shot_attention = ShotAttention(width, config.channels)
+        elif config.fusion == "cmm":
+            self.cmm = CMM(width, config.cmm_dilations, config.cmm_kernel, config.cmm_gate_bias)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        for name, module in self.named_modules():
+            if isinstance(module, nn.Conv2d) and not name.startswith("backbone"):
+                last = module.out_channels == 2
+                if last:
+                    nn.init.normal_(module.weight, std=0.01)
+                else:
+                    nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def forward(self, query: Tensor, support: Tensor, support_masks: Tensor) -> Prediction:
+        """Predict from the backbone's features.
+
+        Args:
+            query: ``backbone(images)`` of B queries, (B, C, h, w).
+            support: ``backbone(images)`` of their supports, (B, k, C, h, w).
+            support_masks: (B, k, H, W), from 0 to 1, at any size.
+        """
+        return self.decode(self.reduction(query), self.encode_features(support, support_masks))
+
+    def encode_support(self, images: Tensor, masks: Tensor) -> SupportState:
+        """Learn a class from k photographs.
+
+        Args:
+            images: (k, 3, H, W), normalised as the backbone needs.
+            masks: (k, H, W), from 0 to 1; a box is a filled mask.
+
+        Returns:
+            A state for B = 1, for any k ≥ 1.
+        """
+        return self.encode_features(self.backbone(images)[None], masks[None])
+
+    def segment(self, query: Tensor, states: dict[str, SupportState]) -> dict[str, Prediction]:
+        """Segment several classes in one query, whose features are computed once.
+
+        Args:
+            query: one image (1, 3, H, W), normalised.
+            states: a state (B = 1) of each class, each of any number of shots.
+        """
+        features = self.reduction(self.backbone(query))
+        return {name: self.decode(features, state) for name, state in states.items()}
+
+    def encode_features(self, support: Tensor, masks: Tensor) -> SupportState:
+        """A state from the backbone's features (B, k, C, h, w) and masks (B, k, H, W)."""
+        batch, shots = support.shape[:2]
+        features = self.reduction(support.flatten(0, 1))
+        small = resize_mask(masks.flatten(0, 1), features.shape[-2:])
+        vectors = masked_pool(features, small, self.config.pooling)
+        return SupportState(
+            features.unflatten(0, (batch, shots)),
+            small.unflatten(0, (batch, shots)),
+            vectors.unflatten(0, (batch, shots)),
+        )
+
+    def decode(self, query: Tensor, state: SupportState) -> Prediction:
+        """The three masks, from the query's reduced features (B, C, h, w) and a state."""
+        shots, without = state.shots, self.config.without
+        # Every shot is a pair (query, support) of its own for the MPMs: (B * k, ...).
+        repeated = query[:, None].expand(-1, shots, -1, -1, -1).flatten(0, 1)
+        support, support_masks = state.features.flatten(0, 1), state.masks.flatten(0, 1)
+
+        q1 = s = None
+        if "mpm1" not in without:
+            q1 = self.mpm[0](repeated, support, support_masks)
+        q1_map = self._mask_of(q1, like=repeated)
+        if "mpm2" not in without:
+            s = self.mpm[-1](support, repeated, q1_map[:, 1:])
+        s_map = self._mask_of(s, like=repeated)
+
+        def per_shot(maps: Tensor) -> Tensor:
+            return maps.unflatten(0, (-1, shots))
+
+        if "mrm" in without:
+            assert q1 is not None
+            q2 = per_shot(q1).mean(dim=1)
+        else:
+            q2 = self._refine(query, state, per_shot(q1_map), per_shot(s_map))
+        return Prediction(
+            None if q1 is None else per_shot(q1), None if s is None else per_shot(s), q2
+        )
+
+    def _mask_of(self, logits: Tensor | None, like: Tensor) -> Tensor:
+        """Softmax map (N, 2, h, w) of logits; 0.5 everywhere for a part that is left out."""
+        if logits is None:
+            return like.new_full((like.shape[0], 2, *like.shape[-2:]), 0.5, dtype=torch.float32)
+        if self.config.detach_mask:
+            logits = logits.detach()
+        maps = logits.float().softmax(dim=1)
+        if self.config.mask == "hard":
+            hard = (maps == maps.amax(dim=1, keepdim=True)).float()
+            # The value is the argmax, the gradient that of the softmax.
+            maps = hard + maps - maps.detach()
+        return maps
+
+    def _refine(self, query: Tensor, state: SupportState, q1: Tensor, s: Tensor) -> Tensor:
+        """q2 (B, 2, h, w) of the masks q1 and s (B, k, 2, h, w), by the chosen fusion."""
+        vectors = state.vectors
+        if self.config.refine_vector == "predicted":
+            vectors = masked_pool(
+                state.features.flatten(0, 1), s[:, :, 1:].flatten(0, 1), self.config.pooling
+            ).unflatten(0, vectors.shape[:2])
+        pairs = torch.cat([q1, s], dim=2)
+        if self.config.fusion == "mask":
+            each = torch.stack(
+                [self.mrm(query, vectors[:, i], pairs[:, i]) for i in range(state.shots)], dim=1
+            )
+            return _union(each)
+        masks = pairs.flatten(1, 2) if self.config.pairing == "concatenate" else pairs.mean(dim=1)
+        if self.shot_attention is not None:
+            vector = self.shot_attention(query, state.features, state.masks, vectors)
+        else:
+            assert self.cmm is not None
+            vector = self.cmm(vectors)
+        refined: Tensor = self.mrm(query, vector, masks)
+        return refined
+
+
+def _union(logits: Tensor) -> Tensor:
+    """The logits (B, 2, h, w) of the union of k masks given as logits (B, k, 2, h, w).
+
+    At each place it is the shot that is surest of the foreground: the union of the masks (OSLSM)
+    with a probability.
+    """
+    margin = logits[:, :, 1] - logits[:, :, 0]
+    surest = margin.argmax(dim=1, keepdim=True)[:, :, None]
+    return logits.gather(1, surest.expand(-1, -1, 2, -1, -1))[:, 0]

@@ -1,0 +1,172 @@
+"""Backbone: torchvision's ResNet up to layer3, frozen.
+
+"The first four layers" of the paper are the stem, layer1, layer2 and layer3, with layer4 left out
+and layer3 dilated (CANet). Weights never change, nor do the running statistics of the batch
+normalisation: the backbone stays in evaluation mode whatever the model around it does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+import torchvision
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+from torchvision.models.resnet import Bottleneck
+
+from arnet.config import BackboneConfig
+from arnet.runtime.errors import CheckpointError, ConfigError
+
+_WIDTHS = {"resnet50": {"layer2": 512, "layer3": 1024}, "resnet18": {"layer2": 128, "layer3": 256}}
+_STRIDE_KEY = "stride_in_1x1"
+
+
+class Backbone(nn.Module):
+    """Features of an image: the concatenation of ``config.layers``.
+
+    Attributes:
+        channels: number of channels C of the output.
+        widths: channels of each of the layers, in their order.
+    """
+
+    def __init__(self, config: BackboneConfig) -> None:
+        super().__init__()
+        resnet = torchvision.models.get_model(config.name, weights=None)
+        self.conv1, self.bn1, self.relu = resnet.conv1, resnet.bn1, resnet.relu
+        self.maxpool = resnet.maxpool
+        self.layer1, self.layer2, self.layer3 = resnet.layer1, resnet.layer2, resnet.layer3
+        if config.output_stride == 8:
+            _dilate(self.layer3)
+        if config.stride_in_1x1:
+            for stage in (self.layer2, self.layer3):
+                _move_stride(stage[0])
+        self.layers = config.layers
+        self.widths = tuple(_WIDTHS[config.name][layer] for layer in config.layers)
+        self.channels = sum(self.widths)
+        self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> Backbone:
+        """Stay in evaluation mode: frozen weights with moving statistics would not be frozen."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        """Features of normalised images.
+
+        Args:
+            images: (N, 3, H, W), RGB, (x / 255 - mean) / std with ImageNet's mean and std.
+
+        Returns:
+            (N, C, h, w), h = H / output stride (rounded up).
+        """
+        x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
+        maps = {"layer2": self.layer2(self.layer1(x))}
+        maps["layer3"] = self.layer3(maps["layer2"])
+        finest = maps[self.layers[0]].shape[-2:]
+        # Only at output stride 16 do the two layers differ in size.
+        same = [
+            maps[name]
+            if maps[name].shape[-2:] == finest
+            else nn.functional.interpolate(
+                maps[name], size=finest, mode="bilinear", align_corners=False
+            )
+            for name in self.layers
+        ]
+        return torch.cat(same, dim=1)
+
+
+def load_backbone_weights(backbone: Backbone, config: BackboneConfig, source: str) -> None:
+    """Fill a backbone with weights.
+
+    Args:
+        backbone: the backbone to fill, in place.
+        config: its configuration, which the weights must fit.
+        source: "imagenet" for torchvision's weights (a download at first use), "random" to leave
+            it as it is, or the path of a safetensors file with torchvision's key names.
+
+    Raises:
+        CheckpointError: the file cannot be read or holds another architecture.
+        ConfigError: the weights were trained with the stride in another place.
+    """
+    if source == "random":
+        return
+    if source == "imagenet":
+        if config.stride_in_1x1:
+            raise ConfigError(
+                "torchvision's ImageNet weights have the stride in the 3x3 convolution",
+                "set model.backbone.stride_in_1x1=false",
+            )
+        weights = torchvision.models.get_model_weights(config.name).IMAGENET1K_V1
+        try:
+            tensors = weights.get_state_dict(progress=True)
+        except OSError as error:
+            raise CheckpointError(
+                f"torchvision's {config.name} weights could not be downloaded: {error}",
+                "set train.backbone_weights to a safetensors file",
+            ) from error
+    else:
+        tensors = _read_weights(Path(source), config)
+    _load(backbone, tensors, source)
+
+
+def _read_weights(path: Path, config: BackboneConfig) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise CheckpointError(
+            f"there are no backbone weights at {path}",
+            "train.backbone_weights is 'imagenet', 'random' or a safetensors file",
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path} is not a safetensors file: {error}", "it may be damaged; copy it again"
+        ) from error
+    stride_in_1x1 = metadata.get(_STRIDE_KEY)
+    if stride_in_1x1 is not None and (stride_in_1x1 == "true") != config.stride_in_1x1:
+        raise ConfigError(
+            f"{path} says {_STRIDE_KEY}={stride_in_1x1}, the configuration says "
+            f"{str(config.stride_in_1x1).lower()}: the wrong place costs accuracy in silence",
+            f"set model.backbone.{_STRIDE_KEY}={stride_in_1x1}",
+        )
+    return tensors
+
+
+def _load(backbone: Backbone, tensors: Mapping[str, Tensor], source: str) -> None:
+    expected = backbone.state_dict()
+    wrong = [
+        key
+        for key, value in expected.items()
+        if key not in tensors or tensors[key].shape != value.shape
+    ]
+    if wrong:
+        raise CheckpointError(
+            f"the weights of {source} do not fit: {len(wrong)} of {len(expected)} tensors are "
+            f"missing or of another shape, the first is {wrong[0]}",
+            "model.backbone.name must be the architecture of the file",
+        )
+    backbone.load_state_dict({key: tensors[key] for key in expected})
+
+
+def _dilate(stage: nn.Sequential) -> None:
+    """Remove the stride of a stage and dilate what follows by 2 (torchvision's own way)."""
+    for index, block in enumerate(stage):
+        for module in block.modules():
+            if isinstance(module, nn.Conv2d):
+                module.stride = (1, 1)
+                if index > 0 and module.kernel_size == (3, 3):
+                    module.dilation, module.padding = (2, 2), (2, 2)
+
+
+def _move_stride(block: nn.Module) -> None:
+    """Put the stride of a bottleneck on its first 1x1 convolution (ResNet v1)."""
+    if not isinstance(block, Bottleneck):
+        raise ConfigError(
+            "stride_in_1x1 needs bottlenecks, which this ResNet does not have",
+            "set model.backbone.stride_in_1x1=false",
+        )
+    block.conv1.stride, block.conv2.stride = block.conv2.stride, (1, 1)

@@ -1,0 +1,69 @@
+"""CMM, eq. 8: k support vectors become one, by forget-and-enhance blocks along the shots."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class ForgetEnhanceBlock(nn.Module):
+    """FEB, eq. 8: x' = x ⊗ σ(C_f(x)) ⊕ tanh(C_u(x)) ⊗ σ(C_e(x)).
+
+    C are three causal convolutions along the shots (SNAIL): padded on the left by
+    (kernel - 1) * dilation, so that step j sees shots up to j and the length stays.
+    """
+
+    def __init__(
+        self, channels: int, kernel: int = 2, dilation: int = 1, gate_bias: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.padding = (kernel - 1) * dilation
+        self.forget = nn.Conv1d(channels, channels, kernel, dilation=dilation)
+        self.update = nn.Conv1d(channels, channels, kernel, dilation=dilation)
+        self.enhance = nn.Conv1d(channels, channels, kernel, dilation=dilation)
+        nn.init.constant_(_bias(self.forget), gate_bias)
+        nn.init.constant_(_bias(self.enhance), -gate_bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """One block over (N, C, k); same shape."""
+        past = F.pad(x, (self.padding, 0))
+        kept = x * self.forget(past).sigmoid()
+        added: Tensor = self.update(past).tanh() * self.enhance(past).sigmoid()
+        return kept + added
+
+
+class CMM(nn.Module):
+    """Category-modulation module: stacked FEBs; the last step has seen every shot."""
+
+    def __init__(
+        self,
+        channels: int,
+        dilations: Sequence[int] = (1, 2, 4),
+        kernel: int = 2,
+        gate_bias: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(
+            *(ForgetEnhanceBlock(channels, kernel, dilation, gate_bias) for dilation in dilations)
+        )
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Fuse k vectors.
+
+        Args:
+            vectors: V_s of each shot, (N, k, C), in the order of the shots.
+
+        Returns:
+            (N, C). A single vector passes unchanged, so that one shot needs no CMM.
+        """
+        if vectors.shape[1] == 1:
+            return vectors[:, 0]
+        steps: Tensor = self.blocks(vectors.transpose(1, 2))
+        return steps[:, :, -1]
+
+
+def _bias(convolution: nn.Conv1d) -> Tensor:
+    assert convolution.bias is not None
+    return convolution.bias

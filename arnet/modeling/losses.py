@@ -1,0 +1,63 @@
+"""Losses, eqs 1 and 2: cross-entropy of q1, s and q2 against the labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from arnet.modeling.arnet import Prediction
+
+IGNORE = 255
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Scalars; a part that the model leaves out is None."""
+
+    total: Tensor
+    q1: Tensor | None
+    s: Tensor | None
+    q2: Tensor
+
+
+def arnet_loss(
+    prediction: Prediction,
+    query_labels: Tensor,
+    support_labels: Tensor,
+    alpha: float = 1.0,
+    beta: float = 1.0,
+    gamma: float = 1.0,
+) -> Losses:
+    """α mean_i L_q1_i + β mean_i L_s_i + γ L_q2 (eq. 1 for one shot, eq. 2 for k).
+
+    Eq. 2 sums over the k supports; the mean keeps the balance of the parts the same for every k.
+
+    Args:
+        prediction: logits at feature size; they are upsampled to the labels.
+        query_labels: (B, H, W), 0, 1 or 255 (ignored).
+        support_labels: (B, k, H, W), likewise: the true masks, also where boxes guided.
+        alpha: weight of q1.
+        beta: weight of s.
+        gamma: weight of q2.
+    """
+    q2 = _cross_entropy(prediction.q2, query_labels)
+    total = gamma * q2
+    q1 = s = None
+    if prediction.q1 is not None:
+        shots = prediction.q1.shape[1]
+        repeated = query_labels[:, None].expand(-1, shots, -1, -1)
+        q1 = _cross_entropy(prediction.q1.flatten(0, 1), repeated.flatten(0, 1))
+        total = total + alpha * q1
+    if prediction.s is not None:
+        s = _cross_entropy(prediction.s.flatten(0, 1), support_labels.flatten(0, 1))
+        total = total + beta * s
+    return Losses(total, q1, s, q2)
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    large = F.interpolate(
+        logits.float(), size=labels.shape[-2:], mode="bilinear", align_corners=False
+    )
+    return F.cross_entropy(large, labels.long(), ignore_index=IGNORE)

@@ -1,0 +1,113 @@
+"""Segmentation of a person's own photographs with a trained checkpoint, in torch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from arnet.checkpoint import Checkpoint, load_checkpoint
+from arnet.data.transforms import prepare
+from arnet.evaluation.predictors import margins_of
+from arnet.modeling import SupportState
+from arnet.runtime.errors import AnnotationError
+from arnet.runtime.segmentation import ClassMasks, Segmentation
+from arnet.training.distributed import choose_device
+
+
+class TorchSegmenter:
+    """A checkpoint behind the interface ``arnet.runtime.segmentation.Segmenter``."""
+
+    def __init__(
+        self, checkpoint: Checkpoint, name: str, device: str = "auto", size: int | None = None
+    ) -> None:
+        """Put a model on its device.
+
+        Args:
+            checkpoint: the trained model.
+            name: what it is called in results.json.
+            device: "auto", "cpu", "cuda" or "cuda:1".
+            size: side in pixels that images are resized to; None is the one of the training.
+        """
+        self.device = choose_device(device)
+        self.model = checkpoint.model.to(self.device)
+        self.size = size or checkpoint.config.data.image_size
+        self.name = name
+        self.sha256 = checkpoint.sha256
+
+    @classmethod
+    def load(cls, path: Path, device: str = "auto", size: int | None = None) -> TorchSegmenter:
+        """Read a checkpoint.
+
+        Raises:
+            CheckpointError: it cannot be read.
+            ConfigError: there is no such device.
+        """
+        return cls(load_checkpoint(path), path.name, device, size)
+
+    @torch.inference_mode()
+    def learn(
+        self, images: Sequence[NDArray[np.uint8]], masks: Sequence[NDArray[np.uint8]]
+    ) -> SupportState:
+        """See ``Segmenter.learn``. States of the same class are joined with ``state.add``.
+
+        Raises:
+            AnnotationError: an image and its mask differ in size, or nothing was given.
+        """
+        if not images or len(images) != len(masks):
+            raise AnnotationError(
+                f"{len(images)} images and {len(masks)} masks were given",
+                "give one mask for each image, and at least one of both",
+            )
+        for image, mask in zip(images, masks, strict=True):
+            if image.shape[:2] != mask.shape:
+                raise AnnotationError(
+                    f"an image of {image.shape[1]}x{image.shape[0]} pixels has a mask of "
+                    f"{mask.shape[1]}x{mask.shape[0]}"
+                )
+        read = [prepare(i, m, self.size) for i, m in zip(images, masks, strict=True)]
+        inputs = torch.stack([image for image, _ in read]).to(self.device)
+        guides = torch.stack([mask == 1 for _, mask in read]).to(self.device, torch.float32)
+        return self.model.encode_support(inputs, guides)
+
+    @torch.inference_mode()
+    def segment(self, image: NDArray[np.uint8], states: Mapping[str, SupportState]) -> Segmentation:
+        """See ``Segmenter.segment``; the backbone runs once, whatever the number of classes."""
+        height, width = image.shape[:2]
+        started = time.perf_counter()
+        query, _ = prepare(image, np.zeros((height, width), np.uint8), self.size)
+        prepared = time.perf_counter()
+        predictions = self.model.segment(query[None].to(self.device), dict(states))
+        classes = {}
+        for name, prediction in predictions.items():
+            margins = margins_of(prediction)
+            classes[name] = ClassMasks(
+                _probability(margins.q2, (height, width)),
+                None if margins.q1 is None else _probability(margins.q1, (height, width)),
+                None if margins.s is None else margins.s.sigmoid().numpy(),
+            )
+        done = time.perf_counter()
+        return Segmentation(classes, {"prepare": prepared - started, "model": done - prepared})
+
+    def describe(self) -> dict[str, Any]:
+        """See ``Segmenter.describe``."""
+        return {
+            "kind": "checkpoint",
+            "name": self.name,
+            "sha256": self.sha256,
+            "device": str(self.device),
+            "input_size": self.size,
+        }
+
+
+def _probability(margin: Tensor, size: tuple[int, int]) -> NDArray[np.float32]:
+    large = F.interpolate(margin[None, None], size=size, mode="bilinear", align_corners=False)
+    probability: NDArray[np.float32] = large[0, 0].sigmoid().numpy()
+    return probability

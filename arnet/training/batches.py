@@ -1,0 +1,97 @@
+"""Batches of episodes, by number: batch n is the same whoever asks for it and whenever."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from arnet.data.episodes import Episode, TrainingEpisodes
+from arnet.data.transforms import binary_mask
+from arnet.training.features import InputSource
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Episodes of the same number of shots.
+
+    Attributes:
+        query: images (B, 3, S, S) or the backbone's features (B, C, h, w).
+        query_labels: (B, S, S) uint8, 0, 1 or 255.
+        support: (B, k, 3, S, S) or (B, k, C, h, w).
+        support_labels: (B, k, S, S) uint8.
+    """
+
+    query: Tensor
+    query_labels: Tensor
+    support: Tensor
+    support_labels: Tensor
+
+    def part(self, which: slice) -> Batch:
+        """Some of the episodes."""
+        return Batch(
+            self.query[which],
+            self.query_labels[which],
+            self.support[which],
+            self.support_labels[which],
+        )
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device."""
+        return Batch(
+            self.query.to(device, non_blocking=True),
+            self.query_labels.to(device, non_blocking=True),
+            self.support.to(device, non_blocking=True),
+            self.support_labels.to(device, non_blocking=True),
+        )
+
+
+class EpisodeBatches(Dataset[Batch]):
+    """Batch number n of a training."""
+
+    def __init__(
+        self,
+        episodes: TrainingEpisodes,
+        source: InputSource,
+        batch_size: int,
+        share: slice,
+        seed: int,
+    ) -> None:
+        """Prepare the batches.
+
+        Args:
+            episodes: draws the episodes.
+            source: reads their images.
+            batch_size: episodes of a batch, over all processes.
+            share: the part of them that this process reads.
+            seed: of the augmentation.
+        """
+        self.episodes = episodes
+        self.source = source
+        self.batch_size = batch_size
+        self.share = share
+        self.seed = seed
+
+    def __getitem__(self, number: int) -> Batch:
+        drawn = self.episodes.draw_batch(number, self.batch_size)
+        first = number * self.batch_size
+        read = [
+            self._read(drawn[place], first + place) for place in range(self.batch_size)[self.share]
+        ]
+        return Batch(*(torch.stack(column) for column in zip(*read, strict=True)))
+
+    def _read(self, episode: Episode, number: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        seeds = np.random.default_rng([self.seed, number, 3]).integers(
+            2**31, size=1 + len(episode.supports)
+        )
+        names = (episode.query, *episode.supports)
+        images = []
+        labels = []
+        for name, seed in zip(names, seeds, strict=True):
+            image, mask = self.source.read(name, int(seed))
+            images.append(image)
+            labels.append(torch.from_numpy(binary_mask(mask, episode.class_id)))
+        return images[0], labels[0], torch.stack(images[1:]), torch.stack(labels[1:])

@@ -1,0 +1,74 @@
+"""Opens the data of a configuration: what is trained on, what is validated and evaluated on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from arnet.config import AugmentConfig, Config
+from arnet.data import SegmentationDataset, open_dataset
+from arnet.data.dataset import Split
+from arnet.modeling import Backbone
+from arnet.runtime.errors import ConfigError
+from arnet.training.features import FeatureCache, ImageInput, InputSource
+
+Progress = Callable[[int, int], None]
+
+
+def open_split(config: Config, split: Split, classes: str = "default") -> SegmentationDataset:
+    """The training or the validation part of the configured data.
+
+    Args:
+        config: kind, folder, fold and convention.
+        split: "train" or "val".
+        classes: "default" gives the split's own (base classes to train, novel ones to validate),
+            "training" the base classes also on the validation images.
+
+    Raises:
+        ConfigError: no folder is configured.
+        DataError: the data are not as their format says.
+    """
+    data = config.data
+    if not data.root:
+        raise ConfigError("no data folder is given", "add --data DIR, or set data.root")
+    options: dict[str, object] = {}
+    if data.kind == "folder" and data.held_out:
+        options["held_out"] = data.held_out
+    if classes == "training":
+        base = open_split(config, "train").classes
+        options["classes"] = base
+    cache = Path(data.cache) / "scans" if data.cache else None
+    return open_dataset(
+        data.kind, data.root, split, data.fold, data.novel, cache_dir=cache, **options
+    )
+
+
+def open_source(
+    config: Config,
+    dataset: SegmentationDataset,
+    backbone: Backbone,
+    augmented: bool,
+    progress: Progress = lambda done, total: None,
+) -> InputSource:
+    """How the images of a data set reach the model: read anew, or from the cache.
+
+    Args:
+        config: input size, augmentation and cache.
+        dataset: the images.
+        backbone: fills the cache.
+        augmented: whether training views are wanted beside the plain one.
+        progress: told of the images cached and their total.
+    """
+    data = config.data
+    images = ImageInput(dataset, data.image_size, data.augment if augmented else AugmentConfig())
+    if not data.cache:
+        return images
+    cache = FeatureCache(
+        images,
+        backbone,
+        Path(data.cache),
+        name=f"{data.kind} {Path(data.root).resolve()}",
+        views=data.cache_views if augmented else 1,
+    )
+    cache.fill((image_id for image_id, _ in dataset.pairs), progress)
+    return cache

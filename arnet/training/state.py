@@ -1,0 +1,122 @@
+"""The resumable state of a training: weights, optimiser and position in one safetensors file.
+
+Nothing is unpickled. Episodes, augmentation and dropout are drawn from the seed and the iteration
+alone, so there is no state of a random generator to keep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from arnet.checkpoint import load_tensors, load_weights, save_tensors
+from arnet.config import Config, config_to_dict
+from arnet.modeling import ARNet
+from arnet.runtime.errors import ConfigError
+
+FORMAT = "arnet-training-state"
+_MODEL, _OPTIMIZER = "model.", "optimizer."
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a training is.
+
+    Attributes:
+        iteration: optimisation steps done, over all stages.
+        stage: the stage of the last step, whose optimiser is kept.
+        best: the best validation mIoU so far in percent, or None.
+        seconds: time spent so far.
+    """
+
+    iteration: int = 0
+    stage: int = 0
+    best: float | None = None
+    seconds: float = 0.0
+
+
+def save_state(
+    path: Path,
+    model: ARNet,
+    optimizer: torch.optim.Optimizer,
+    config: Config,
+    position: Position,
+) -> None:
+    """Write the state; the file is replaced at once or not at all."""
+    names: dict[Tensor, str] = {p: name for name, p in model.named_parameters()}
+    tensors = {f"{_MODEL}{key}": value for key, value in model.state_dict().items()}
+    for parameter, values in optimizer.state.items():
+        for key, value in values.items():
+            if value is not None:
+                tensors[f"{_OPTIMIZER}{names[parameter]}/{key}"] = torch.as_tensor(value)
+    save_tensors(
+        path, tensors, FORMAT, {"config": config_to_dict(config), "position": vars(position)}
+    )
+
+
+@dataclass(frozen=True)
+class SavedState:
+    """A state as it was read."""
+
+    position: Position
+    tensors: Mapping[str, Tensor]
+    path: Path
+
+    def restore_model(self, model: ARNet) -> None:
+        """Give the model its weights."""
+        load_weights(model, _below(self.tensors, _MODEL), self.path)
+
+    def restore_optimizer(self, model: ARNet, optimizer: torch.optim.Optimizer) -> None:
+        """Give the optimiser its momentum."""
+        parameters = dict(model.named_parameters())
+        for key, value in _below(self.tensors, _OPTIMIZER).items():
+            name, _, entry = key.rpartition("/")
+            parameter = parameters[name]
+            # A step counter stays on the CPU, as torch keeps it; a map goes where its weight is.
+            moved = value.to(parameter.device) if value.dim() else value
+            optimizer.state[parameter][entry] = moved
+
+
+def load_state(path: Path, config: Config) -> SavedState:
+    """Read a state.
+
+    Raises:
+        CheckpointError: the file is damaged.
+        ConfigError: it belongs to a training with another configuration.
+    """
+    tensors, header = load_tensors(path, FORMAT)
+    changed = _differences(header["config"], config_to_dict(config))
+    if changed:
+        raise ConfigError(
+            f"{path} was trained with another configuration: {', '.join(changed[:5])} differ",
+            "resume with the configuration of the run, config.yaml beside it, or choose "
+            "another --out",
+        )
+    return SavedState(Position(**header["position"]), tensors, path)
+
+
+def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {
+        key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)
+    }
+
+
+_MAY_CHANGE = {"data.root", "data.cache", "train.device", "train.workers", "train.backbone_weights"}
+"""What a machine decides and not the training."""
+
+
+def _differences(one: Mapping[str, Any], other: Mapping[str, Any], above: str = "") -> list[str]:
+    found = []
+    for key in sorted(one.keys() | other.keys()):
+        name = f"{above}{key}"
+        first, second = one.get(key), other.get(key)
+        if isinstance(first, dict) and isinstance(second, dict):
+            found += _differences(first, second, f"{name}.")
+        elif first != second and name not in _MAY_CHANGE:
+            found.append(name)
+    return found

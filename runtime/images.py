@@ -1,0 +1,265 @@
+"""Photographs and masks: found, read, written.
+
+Whatever the file holds (palette, alpha, CMYK, 16 bits, EXIF orientation), a photograph comes out
+as 8-bit RGB and a mask as 8-bit index values; whatever is wrong with it becomes an
+:class:`ImageError` that names the file.
+"""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from arnet.runtime.decoding import MAX_PIXELS, opened, orientation
+from arnet.runtime.errors import AnnotationError, ImageError, OutputError
+from arnet.runtime.output import atomic_write, write_json
+from numpy.typing import NDArray
+from PIL import Image
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "MAX_PIXELS",
+    "atomic_write",
+    "find_images",
+    "image_size",
+    "images_in",
+    "is_image",
+    "mask_values",
+    "read_image",
+    "read_mask",
+    "save_image",
+    "write_json",
+]
+
+IMAGE_SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif", ".ppm")
+)
+"""File name endings (lower case) that are taken for photographs."""
+
+Colour = tuple[int, int, int]
+
+
+def read_image(path: str | Path) -> NDArray[np.uint8]:
+    """Read a photograph as it is meant to be seen.
+
+    EXIF orientation is applied, transparent pixels are laid on white, 16-bit grey is scaled from
+    0..65535 to 0..255 (not stretched, not clipped), of an animation the first frame is taken.
+    Colour profiles are not applied.
+
+    Args:
+        path: the image file; at most :data:`MAX_PIXELS` pixels.
+
+    Returns:
+        (H, W, 3) uint8, RGB, writable.
+
+    Raises:
+        ImageError: if the file is missing, empty, damaged, too large or not an image.
+    """
+    path = Path(path)
+    with opened(path) as image:
+        if image.mode.startswith(("I", "F")):
+            grey = _grey_16_bit(image, path)
+            return np.repeat(grey[:, :, None], 3, axis=2)
+        if image.has_transparency_data:
+            pixels = image.convert("RGBA")
+            white = Image.new("RGBA", pixels.size, "white")
+            return np.array(Image.alpha_composite(white, pixels).convert("RGB"))
+        return np.array(image.convert("RGB"))
+
+
+def image_size(path: str | Path) -> tuple[int, int]:
+    """Return the (height, width) that :func:`read_image` would give, mostly without decoding.
+
+    Raises:
+        ImageError: as for :func:`read_image`, except for damage that only decoding finds.
+    """
+    with opened(Path(path), decode=False) as image:
+        width, height = image.size
+        # Pillow gives the size of a TIFF already upright.
+        turned = image.format != "TIFF" and orientation(image) in (5, 6, 7, 8)
+        return (width, height) if turned else (height, width)
+
+
+def read_mask(path: str | Path, colours: Mapping[Colour, int] | None = None) -> NDArray[np.uint8]:
+    """Read a mask as raw index values: palette indices, not palette colours.
+
+    EXIF orientation is applied if the mask itself has one. A 1-bit image gives 0 and 1. A 16-bit
+    image must have values up to 255, be an 8-bit one widened (multiples of 257), or have two
+    values. An RGB image must be grey, consist of black and one other colour (1), or of the
+    colours given. Fully transparent pixels of a mask with an alpha channel are 0.
+
+    Args:
+        path: the mask file.
+        colours: the value of each RGB colour, for masks that are painted with label colours.
+
+    Returns:
+        (H, W) uint8, writable.
+
+    Raises:
+        ImageError: if the file cannot be read as an image.
+        AnnotationError: if it is an image but not a mask, such as a colour photograph.
+    """
+    path = Path(path)
+    with opened(path) as image:
+        return mask_values(image, str(path), colours)
+
+
+def mask_values(
+    image: Image.Image, name: str, colours: Mapping[Colour, int] | None = None
+) -> NDArray[np.uint8]:
+    """Turn an opened image into mask values, by the rules of :func:`read_mask`.
+
+    Args:
+        image: a decoded image of any mode.
+        name: what to call it in an error.
+        colours: as in :func:`read_mask`.
+
+    Returns:
+        (H, W) uint8, writable.
+
+    Raises:
+        AnnotationError: if the image is not a mask.
+    """
+    if image.mode in ("1", "L", "P"):
+        return np.array(image).astype(np.uint8)
+    if image.mode == "PA":
+        return np.array(image)[:, :, 0]
+    if image.mode.startswith(("I", "F")):
+        return _mask_from_wide_values(np.asarray(image), name)
+    if image.mode in ("LA", "La", "RGBA", "RGBa"):
+        rgba = np.array(image.convert("RGBA"))
+        return _mask_from_colours(rgba[:, :, :3] * (rgba[:, :, 3:] > 0), name, colours)
+    return _mask_from_colours(np.array(image.convert("RGB")), name, colours)
+
+
+def find_images(pattern: str) -> list[Path]:
+    """Find photographs by file, folder or glob pattern.
+
+    A folder is not searched recursively (``folder/**/*.jpg`` is). Hidden files, ``__MACOSX`` and
+    everything without an image's suffix are ignored; a file named outright is taken as it is.
+
+    Args:
+        pattern: FILE | DIR | GLOB; ``~`` is the home folder.
+
+    Returns:
+        The paths, sorted, at least one.
+
+    Raises:
+        ImageError: if nothing is found.
+    """
+    path = Path(pattern).expanduser()
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        found = images_in(path)
+    else:
+        # Path.glob refuses absolute patterns.
+        matches = [Path(name) for name in glob.glob(str(path), recursive=True)]  # noqa: PTH207
+        found = sorted(match for match in matches if is_image(match))
+    if found:
+        return found
+    if path.is_dir():
+        raise ImageError(
+            f"{pattern} holds no images.",
+            f"Images end in {', '.join(sorted(IMAGE_SUFFIXES))}. Sub-folders are searched with a"
+            f' pattern: "{path}/**/*.jpg".',
+        )
+    raise ImageError(
+        f"{pattern} matches no images.",
+        'Give a file, a folder or a quoted pattern such as "photos/*.jpg".',
+    )
+
+
+def images_in(folder: Path) -> list[Path]:
+    """Return the photographs directly in a folder, sorted by name."""
+    return sorted(path for path in folder.iterdir() if is_image(path))
+
+
+def is_image(path: Path) -> bool:
+    """Tell whether a path is a file that is meant as a photograph, by its name."""
+    return (
+        path.suffix.lower() in IMAGE_SUFFIXES
+        and not path.name.startswith(".")
+        and "__MACOSX" not in path.parts
+        and path.is_file()
+    )
+
+
+def save_image(
+    path: str | Path, array: NDArray[np.uint8], palette: NDArray[np.uint8] | None = None
+) -> None:
+    """Write an image, whole or not at all; the suffix decides the format.
+
+    Args:
+        path: where to; missing folders are made, an existing file is replaced.
+        array: (H, W) uint8 grey or index values, or (H, W, 3) uint8 RGB.
+        palette: (N, 3) uint8 colours of the index values of an (H, W) array.
+
+    Raises:
+        OutputError: if the suffix is not an image's or the file cannot be written.
+    """
+    path = Path(path)
+    file_format = Image.registered_extensions().get(path.suffix.lower())
+    if file_format not in Image.SAVE:
+        raise OutputError(
+            f"{path}: no image format is written with the suffix '{path.suffix}'.",
+            "End the name in .png.",
+        )
+    image = Image.fromarray(array)
+    if palette is not None:
+        image.putpalette(palette.astype(np.uint8).tobytes())
+    with atomic_write(path) as temporary:
+        image.save(temporary, format=file_format)
+
+
+def _grey_16_bit(image: Image.Image, path: Path) -> NDArray[np.uint8]:
+    values = np.asarray(image)
+    if image.mode == "F" or values.min() < 0 or values.max() > 65535:
+        raise ImageError(
+            f"{path} has {'floating-point' if image.mode == 'F' else '32-bit'} pixels;"
+            " 8 or 16 bits are needed.",
+            "Scale its values to 0..255 and save it as PNG.",
+        )
+    return ((values.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+
+
+def _mask_from_wide_values(values: NDArray[Any], name: str) -> NDArray[np.uint8]:
+    present = np.unique(values)
+    if np.issubdtype(values.dtype, np.integer) and present[0] >= 0:
+        if present[-1] <= 255:
+            return values.astype(np.uint8)
+        if present[-1] <= 65535 and not np.any(present % 257):
+            return (values // 257).astype(np.uint8)
+        if len(present) == 2 and present[0] == 0:
+            return (values > 0).astype(np.uint8)
+    raise AnnotationError(
+        f"{name} has values from {present[0]} to {present[-1]}; a mask needs whole numbers from"
+        " 0 to 255.",
+        "Save it with 8 bits: 0 background, 1 object (or one number per label).",
+    )
+
+
+def _mask_from_colours(
+    rgb: NDArray[np.uint8], name: str, colours: Mapping[Colour, int] | None
+) -> NDArray[np.uint8]:
+    packed = rgb.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+    if colours:
+        codes = {(r << 16) | (g << 8) | b: value for (r, g, b), value in colours.items()}
+        present, inverse = np.unique(packed, return_inverse=True)
+        if all(int(code) in codes for code in present):
+            table = np.array([codes[int(code)] for code in present], np.uint8)
+            return table[inverse].reshape(packed.shape)
+    if np.array_equal(rgb[:, :, 0], rgb[:, :, 1]) and np.array_equal(rgb[:, :, 0], rgb[:, :, 2]):
+        return rgb[:, :, 0].copy()
+    objects = packed[packed > 0]
+    if np.all(objects == objects[0]):
+        return (packed > 0).astype(np.uint8)
+    count = len(np.unique(packed))
+    raise AnnotationError(
+        f"{name} is a colour image with {count} colours, so it is not taken for a mask.",
+        "Save the mask with one channel (or a palette): 0 background, 1 object. A mask painted"
+        " with label colours needs a labelmap.txt with lines name:red,green,blue.",
+    )

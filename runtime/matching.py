@@ -1,0 +1,253 @@
+"""Which annotation belongs to which photograph of a support folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from arnet.runtime.annotations import (
+    Annotation,
+    CocoFile,
+    Kind,
+    LabelNames,
+    is_coco,
+    parse_json,
+    parse_voc,
+    read_json,
+    read_label_names,
+    size_mismatch,
+)
+from arnet.runtime.errors import AnnotationError
+from arnet.runtime.images import image_size, images_in, read_mask
+from numpy.typing import NDArray
+
+MASK_NAMES = ("{}.png", "{}_mask.png", "{}.mask.png")
+MOST_LABELS = 32
+"""A mask with more values than this, none of them named, is a photograph or has soft edges."""
+
+ACCEPTED = (
+    "Accepted for a.jpg: a mask a.png, a_mask.png or a.mask.png (or images/a.jpg with masks/a.png);"
+    " a.json (labelme, SA-1B, prompt list); a.xml (Pascal VOC); JPEGImages/a.jpg with"
+    " SegmentationClass/a.png; one COCO .json in the folder."
+)
+
+_IMAGE_FOLDERS = ("images", "JPEGImages")
+_KNOWN_FOLDERS = frozenset(
+    name.lower()
+    for name in (
+        *_IMAGE_FOLDERS,
+        "masks",
+        "SegmentationClass",
+        "SegmentationObject",
+        "Annotations",
+        "ImageSets",
+        "__MACOSX",
+    )
+)
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """The annotation of one label in one photograph.
+
+    Attributes:
+        path: the photograph.
+        mask: (H, W) uint8, 0, 1, 255.
+        kind: "mask" or "box".
+        source: what was used, for the user.
+        label: None if the annotation has none.
+        number: whether the label is the value of an index mask without names.
+    """
+
+    path: Path
+    mask: NDArray[np.uint8]
+    kind: Kind
+    source: str
+    label: str | None
+    number: bool = False
+
+
+class SupportFolder:
+    """A folder of photographs with their annotations.
+
+    Args:
+        folder: an existing folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._listings: dict[Path, dict[str, Path]] = {}
+
+    @staticmethod
+    def class_folders(folder: Path) -> list[Path]:
+        """Return the sub-folders if they are the classes; none if the folder is one class."""
+        if images_in(folder):
+            return []
+        sub_folders = sorted(
+            path
+            for path in folder.iterdir()
+            if path.is_dir() and not path.name.startswith((".", "__MACOSX"))
+        )
+        return [] if any(p.name.lower() in _KNOWN_FOLDERS for p in sub_folders) else sub_folders
+
+    def annotations(self) -> list[Labelled]:
+        """Read the annotations of every photograph, sorted by path, then label.
+
+        Raises:
+            AnnotationError: if there are no photographs, or one has no usable annotation.
+            ImageError: if a photograph or mask cannot be read.
+        """
+        pictures = self._pictures()
+        if not pictures:
+            raise AnnotationError(f"{self.folder} holds no photographs.", ACCEPTED)
+        found = [item for picture in pictures for item in self._annotations_of(picture)]
+        # A mask of 0 and 1 alone needs no label; beside masks with higher values, 1 is one of them.
+        if any(item.number and item.label != "1" for item in found):
+            return [replace(item, number=False) for item in found]
+        return [replace(item, label=None, number=False) if item.number else item for item in found]
+
+    def _pictures(self) -> list[Path]:
+        pictures = _without_masks(images_in(self.folder))
+        for name in _IMAGE_FOLDERS:
+            if (self.folder / name).is_dir():
+                pictures += _without_masks(images_in(self.folder / name))
+        return pictures
+
+    def _annotations_of(self, picture: Path) -> Iterator[Labelled]:
+        size = image_size(picture)
+        for path in self._candidates(picture):
+            if path.suffix.lower() == ".png":
+                yield from self._from_mask(path, picture, size)
+            elif path.suffix.lower() == ".json":
+                form, annotations = parse_json(path, picture, size)
+                yield from _from_shapes(annotations, path, picture, form)
+            else:
+                yield from _from_shapes(parse_voc(path, size), path, picture, "Pascal VOC")
+            return
+        if self._coco is None:
+            raise AnnotationError(f"{picture} has no annotation.", ACCEPTED)
+        annotations = self._coco.annotations(picture, size)
+        if not annotations:
+            raise AnnotationError(
+                f"{picture} has no annotation: {self._coco.path} has no objects for it.",
+                "Annotate it or take it out of the folder. " + ACCEPTED,
+            )
+        yield from _from_shapes(annotations, self._coco.path, picture, "COCO")
+
+    def _candidates(self, picture: Path) -> Iterator[Path]:
+        """Yield the annotation files that exist for a photograph, the first to win first."""
+        beside, root, stem = picture.parent, self.folder, picture.stem
+        masks = [name.format(stem) for name in MASK_NAMES]
+        for place, names in (
+            (beside, masks),
+            (root / "masks", masks),
+            (beside, [f"{stem}.json", f"{stem}.xml"]),
+            (root / "SegmentationClass", [f"{stem}.png"]),
+            (root / "Annotations", [f"{stem}.xml"]),
+        ):
+            files = self._files(place)
+            yield from (files[name] for name in names if files.get(name, picture) != picture)
+
+    def _files(self, folder: Path) -> dict[str, Path]:
+        """Return the files of a folder by name, the suffix in lower case."""
+        if folder not in self._listings:
+            files = sorted(folder.iterdir()) if folder.is_dir() else []
+            self._listings[folder] = {_key(path): path for path in files if path.is_file()}
+        return self._listings[folder]
+
+    def _from_mask(self, path: Path, picture: Path, size: tuple[int, int]) -> Iterator[Labelled]:
+        names = self._label_names
+        try:
+            values = read_mask(path, names.colours)
+        except AnnotationError as error:
+            if path.stem == picture.stem and path.parent == picture.parent:
+                raise AnnotationError(
+                    f"{picture.name} and {path.name} in {path.parent} are both photographs, and it"
+                    " is not clear which one is meant.",
+                    f"If {path.name} is the mask, save it with one channel; if not, rename it.",
+                ) from error
+            raise
+        if values.shape != size:
+            raise size_mismatch(path, values.shape, size)
+        present = set(np.unique(values).tolist())
+        labels = sorted(present - {0, 255})
+        if not present - {0}:
+            raise AnnotationError(
+                f"{path} is empty: no pixel is marked as object.",
+                "Mark the object, or take the photograph out of the folder.",
+            )
+        if len(labels) > MOST_LABELS and not names.names:
+            raise AnnotationError(
+                f"{path} has {len(present)} different values: a grey photograph, or a mask with"
+                " soft edges or JPEG noise.",
+                "Save the mask as PNG with two values, 0 and 255, or one value per label.",
+            )
+        source = f"{picture.name}: {path.name} (mask, {len(present)} values"
+        if not labels:  # 0 and 255: a plain black-and-white mask
+            yield Labelled(picture, (values == 255).astype(np.uint8), "mask", source + ")", None)
+        for value in labels:
+            mask = np.where(values == 255, values, values == value).astype(np.uint8)
+            name = names.names.get(value)
+            label = str(value) if name is None else name
+            which = "" if label == "1" else f", label {label}"
+            yield Labelled(picture, mask, "mask", f"{source}{which})", label, name is None)
+
+    @cached_property
+    def _label_names(self) -> LabelNames:
+        for name in ("labelmap.txt", "classes.txt"):
+            if (self.folder / name).is_file():
+                return read_label_names(self.folder / name)
+        return LabelNames()
+
+    @cached_property
+    def _coco(self) -> CocoFile | None:
+        """The COCO file of the folder, None if there is none."""
+        places = [self.folder, *(self.folder / name for name in ("annotations", *_IMAGE_FOLDERS))]
+        files = sorted({path for place in places for path in place.glob("[!.]*.json")})
+        found = [(path, data) for path in files if is_coco(data := read_json(path))]
+        if len(found) > 1:
+            raise AnnotationError(
+                f"{self.folder} has several COCO files: {', '.join(p.name for p, _ in found)}.",
+                "Leave the one that is meant.",
+            )
+        return CocoFile.parse(found[0][1], found[0][0]) if found else None
+
+
+def _key(path: Path) -> str:
+    return path.stem + path.suffix.lower()
+
+
+def _without_masks(pictures: list[Path]) -> list[Path]:
+    """Leave out what is the mask of another picture in the same folder."""
+    masks = {
+        mask.format(path.stem)
+        for path in pictures
+        for mask in MASK_NAMES
+        if mask.format(path.stem) != _key(path)  # a.png is the mask of a.jpg, not of itself
+    }
+    return [path for path in pictures if _key(path) not in masks]
+
+
+def _from_shapes(
+    annotations: list[Annotation], path: Path, picture: Path, form: str
+) -> Iterator[Labelled]:
+    if not annotations:
+        raise AnnotationError(
+            f"{path} has no objects for {picture.name}.",
+            "Annotate it, or take the photograph out of the folder.",
+        )
+    for annotation in annotations:
+        if not np.any(annotation.mask == 1):
+            raise AnnotationError(
+                f"{path}: the annotation of '{annotation.label or 'the object'}' covers no pixel of"
+                f" {picture.name}.",
+                "Check that it lies inside the picture, then draw it again.",
+            )
+        what = "filled box" if annotation.kind == "box" else "shape"
+        plural = "" if annotation.shapes == 1 else "es" if annotation.kind == "box" else "s"
+        source = f"{picture.name}: {path.name} ({form}, {annotation.shapes} {what}{plural}"
+        source += f", label {annotation.label})" if annotation.label else ")"
+        yield Labelled(picture, annotation.mask, annotation.kind, source, annotation.label)

@@ -1,0 +1,73 @@
+"""Files written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from arnet.runtime.errors import OutputError
+
+
+@contextmanager
+def atomic_write(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path in the same folder that becomes the file when the block succeeds.
+
+    A reader sees the old file or the new one, never a half. If the block fails, the temporary
+    file is removed and the old file stays. Missing folders are made.
+
+    Args:
+        path: the file to write.
+
+    Yields:
+        The path to write to instead.
+
+    Raises:
+        OutputError: if the system refuses (no space, no permission, a folder in the way).
+    """
+    path = Path(path)
+    # Short and independent of the name, which may already be as long as a name can be. Not from
+    # tempfile: its files are readable by their owner alone.
+    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        raise OutputError(
+            f"{path} could not be written: {error.strerror or error}.",
+            "Check that the folder can be written to and that the disk has space.",
+        ) from error
+    finally:
+        # After a success there is nothing left to remove; after a failure, removing may fail too.
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_json(path: str | Path, data: Any) -> None:
+    """Write data as indented UTF-8 JSON, whole or not at all.
+
+    Args:
+        path: the file to write.
+        data: dictionaries, lists, text, finite numbers; NumPy scalars and arrays and paths too.
+
+    Raises:
+        OutputError: if the file cannot be written.
+        ValueError: if a number is not finite, which JSON cannot hold.
+        TypeError: if a value has no JSON form.
+    """
+    text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False, default=_plain)
+    with atomic_write(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")

@@ -1,0 +1,159 @@
+"""What ``arnet infer`` found, as JSON."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from arnet.runtime.annotations import encode_rle
+from arnet.runtime.errors import CheckpointError
+from arnet.runtime.images import write_json
+from arnet.runtime.supports import Support
+from numpy.typing import NDArray
+
+from arnet.version import __version__
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One class in one query.
+
+    Attributes:
+        label: name of the class.
+        area: pixels of the mask.
+        score: mean foreground probability inside the mask, 0..1; None if it is empty or no
+            probabilities were given.
+        bbox: x, y, width, height in pixels of the tight box; None if the mask is empty.
+        rle: the mask as compressed COCO RLE, ``{"size": [H, W], "counts": text}``.
+    """
+
+    label: str
+    area: int
+    score: float | None
+    bbox: tuple[int, int, int, int] | None
+    rle: dict[str, Any]
+
+    @staticmethod
+    def from_mask(
+        label: str, mask: NDArray[Any], probability: NDArray[Any] | None = None
+    ) -> Segment:
+        """Measure a mask.
+
+        Args:
+            label: name of the class.
+            mask: (H, W); 1 (or True) is object.
+            probability: (H, W) foreground probability, 0..1.
+
+        Returns:
+            The segment.
+
+        Raises:
+            ValueError: if mask and probability differ in size.
+        """
+        inside = mask == 1
+        area = int(inside.sum())
+        score = None
+        if probability is not None:
+            if probability.shape != mask.shape:
+                raise ValueError(f"mask {mask.shape} and probability {probability.shape} differ")
+            # Half-precision sums of many pixels lose digits.
+            score = float(probability[inside].mean(dtype=np.float64)) if area else None
+        bbox = None
+        if area:
+            rows = np.flatnonzero(inside.any(axis=1))
+            columns = np.flatnonzero(inside.any(axis=0))
+            x, y = int(columns[0]), int(rows[0])
+            bbox = (x, y, int(columns[-1]) + 1 - x, int(rows[-1]) + 1 - y)
+        return Segment(label, area, score, bbox, encode_rle(inside))
+
+
+@dataclass(frozen=True)
+class Result:
+    """One query.
+
+    Attributes:
+        path: the photograph.
+        size: its (H, W), upright.
+        segments: one per class, also for classes that were not found (area 0).
+        seconds: time of each stage, by its name.
+    """
+
+    path: Path
+    size: tuple[int, int]
+    segments: tuple[Segment, ...]
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+def write_results(
+    path: str | Path,
+    results: Iterable[Result],
+    supports: Mapping[str, Sequence[Support]],
+    model: Mapping[str, Any],
+) -> None:
+    """Write ``results.json``, whole or not at all.
+
+    Args:
+        path: the file to write.
+        results: one per query.
+        supports: those that were used, by class.
+        model: what computed them, its sha256 among the rest.
+
+    Raises:
+        OutputError: if the file cannot be written.
+    """
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "producer": f"arnet {__version__}",
+        "model": dict(model),
+        "supports": [
+            {
+                "class": name,
+                "path": support.path,
+                "kind": support.kind,
+                "label": support.label,
+                "source": support.source,
+            }
+            for name, members in supports.items()
+            for support in members
+        ],
+        "results": [_plain(result) for result in results],
+    }
+    write_json(path, document)
+
+
+def sha256_of(path: str | Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal.
+
+    Raises:
+        CheckpointError: if it cannot be read.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read ({error.strerror}).") from error
+
+
+def _plain(result: Result) -> dict[str, Any]:
+    return {
+        "path": result.path,
+        "width": result.size[1],
+        "height": result.size[0],
+        "segments": [
+            {
+                "label": segment.label,
+                "area": segment.area,
+                "score": segment.score,
+                "bbox": segment.bbox,
+                "rle": segment.rle,
+            }
+            for segment in result.segments
+        ],
+        "seconds": dict(result.seconds),
+    }

@@ -1,0 +1,76 @@
+"""What a segmenter is and what it answers, whatever computes it: torch now, an engine later."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+THRESHOLD = 0.5
+"""Foreground probability from which a pixel belongs to a class."""
+
+State = TypeVar("State")
+
+
+@dataclass(frozen=True)
+class ClassMasks:
+    """The three masks of one class, as foreground probabilities from 0 to 1, float32.
+
+    Attributes:
+        probability: q2, the result, at the query's size (H, W).
+        first: q1, averaged over the supports, at the query's size (H, W); None without MPM1.
+        supports: s, each support as the query re-predicts it, at feature size (k, h, w); None
+            without MPM2.
+    """
+
+    probability: NDArray[np.float32]
+    first: NDArray[np.float32] | None
+    supports: NDArray[np.float32] | None
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """The answer to one query.
+
+    Attributes:
+        classes: the masks of each class, in the order the states were given.
+        seconds: time of each part of the work.
+    """
+
+    classes: dict[str, ClassMasks]
+    seconds: dict[str, float]
+
+    def labels(self) -> NDArray[np.uint8]:
+        """The label map (H, W): 0 background, i + 1 the i-th class.
+
+        A pixel belongs to the class that is surest of it, if that is surer than ``THRESHOLD``.
+        """
+        stacked = np.stack([masks.probability for masks in self.classes.values()])
+        surest = stacked.argmax(axis=0) + 1
+        return np.where(stacked.max(axis=0) > THRESHOLD, surest, 0).astype(np.uint8)
+
+
+class Segmenter(Protocol[State]):
+    """Learns classes from a few photographs and finds them in others."""
+
+    def learn(
+        self, images: Sequence[NDArray[np.uint8]], masks: Sequence[NDArray[np.uint8]]
+    ) -> State:
+        """Learn one class.
+
+        Args:
+            images: k photographs, RGB (H, W, 3), each of any size.
+            masks: the object in each, (H, W): 0, 1, or 255 for unknown; a box is a filled mask.
+        """
+        ...
+
+    def segment(self, image: NDArray[np.uint8], states: Mapping[str, State]) -> Segmentation:
+        """Find every class in one photograph, RGB (H, W, 3), of any size."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """What it is, for results.json: kind, name, sha256, device."""
+        ...

@@ -1,0 +1,155 @@
+"""A folder of annotated photographs becomes supports: image, mask, and what was used.
+
+For each photograph the first annotation of this list wins:
+
+1. ``a.png``, ``a_mask.png`` or ``a.mask.png`` beside ``a.jpg`` or in the folder's ``masks/``;
+2. ``a.json``: labelme, COCO, SA-1B or a prompt list, told apart by their keys;
+3. ``a.xml``: Pascal VOC boxes;
+4. ``SegmentationClass/a.png``, then ``Annotations/a.xml``, beside ``JPEGImages/``;
+5. the one COCO file of the folder (or of its ``annotations/``).
+
+Names match by the exact stem, never by order. Nothing is skipped silently.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from arnet.runtime.annotations import Kind, boxes_from_mask
+from arnet.runtime.errors import AnnotationError
+from arnet.runtime.images import read_image
+from arnet.runtime.matching import Labelled, SupportFolder
+from numpy.typing import NDArray
+
+UNNAMED = "object"
+"""Name of the class whose annotations carry no label."""
+
+AnnotationUse = Literal["as-is", "box"]
+
+
+@dataclass(frozen=True)
+class Support:
+    """One annotated photograph.
+
+    Attributes:
+        path: the photograph.
+        image: (H, W, 3) uint8, RGB, upright.
+        mask: (H, W) uint8, 0 background, 1 object, 255 ignored. Boxes are filled.
+        kind: "box" if the object is known by boxes only, "mask" otherwise.
+        source: what was used, for the user, such as "a.jpg: a_mask.png (mask, 2 values)".
+        label: the label in the annotation, None if it has none.
+    """
+
+    path: Path
+    image: NDArray[np.uint8]
+    mask: NDArray[np.uint8]
+    kind: Kind
+    source: str
+    label: str | None
+
+
+def read_supports(
+    folder: str | Path, label: str | None = None, annotation: AnnotationUse = "as-is"
+) -> list[Support]:
+    """Read the supports of one class.
+
+    Args:
+        folder: annotated photographs, or a folder of such folders, one per class.
+        label: which class, needed if there are several. Photographs without it are no supports.
+        annotation: "box" replaces masks by the filled boxes of their connected components.
+
+    Returns:
+        The supports, sorted by the photograph's name, at least one.
+
+    Raises:
+        AnnotationError: if the folder is missing or empty, an annotation is missing, ambiguous,
+            empty or malformed, or the label is needed or unknown.
+        ImageError: if a photograph or mask cannot be read.
+    """
+    classes = _read_classes(Path(folder))
+    names = ", ".join(classes)
+    if label is None and len(classes) > 1:
+        raise AnnotationError(
+            f"{folder} has several labels: {names}.",
+            f"Choose one: --label {next(iter(classes))}. Numbers are the values of masks; if they"
+            " mean the same thing, save the masks with two values, 0 and 255.",
+        )
+    if label is not None and label not in classes:
+        raise AnnotationError(
+            f"{folder} has no label '{label}'; it has: {names}.",
+            "Choose one of these" + (", or leave --label out." if len(classes) == 1 else "."),
+        )
+    chosen = classes[next(iter(classes)) if label is None else label]
+    return [_support(found, annotation) for found in chosen]
+
+
+def read_support_classes(
+    folder: str | Path, annotation: AnnotationUse = "as-is"
+) -> dict[str, list[Support]]:
+    """Read the supports of every class.
+
+    The classes are the sub-folders if no photographs lie in the folder itself (and the sub-folders
+    are not ``images``, ``masks`` and the like), otherwise the labels of the annotations.
+
+    Args:
+        folder: as for :func:`read_supports`.
+        annotation: as for :func:`read_supports`.
+
+    Returns:
+        The supports by class name, sorted; a class without a name is called "object".
+
+    Raises:
+        AnnotationError: as for :func:`read_supports`.
+        ImageError: if a photograph or mask cannot be read.
+    """
+    classes = _read_classes(Path(folder))
+    return {
+        name: [_support(found, annotation) for found in chosen] for name, chosen in classes.items()
+    }
+
+
+def _read_classes(folder: Path) -> dict[str, list[Labelled]]:
+    if not folder.is_dir():
+        found = "is a file, not a folder" if folder.exists() else "does not exist"
+        raise AnnotationError(
+            f"The support folder {folder} {found}.", "Give a folder of annotated photographs."
+        )
+    sub_folders = SupportFolder.class_folders(folder)
+    if not sub_folders:
+        return _by_label(SupportFolder(folder).annotations())
+    classes = {}
+    for sub_folder in sub_folders:
+        name = sub_folder.name
+        labels = _by_label(SupportFolder(sub_folder).annotations())
+        if len(labels) > 1 and name not in labels:
+            raise AnnotationError(
+                f"{sub_folder} has several labels: {', '.join(labels)}; none is '{name}', the"
+                " folder's name.",
+                "Name the folder after the label that is meant.",
+            )
+        chosen = labels[name] if name in labels else next(iter(labels.values()))
+        classes[name] = [replace(found, label=name) for found in chosen]
+    return classes
+
+
+def _by_label(found: list[Labelled]) -> dict[str, list[Labelled]]:
+    named = {item.label for item in found if item.label is not None}
+    if len(named) <= 1:  # annotations without a label mean the only thing there is
+        return {next(iter(named), UNNAMED): found}
+    for item in found:
+        if item.label is None:
+            raise AnnotationError(
+                f"{item.source} has no label, but others have: {', '.join(sorted(named))}.",
+                "Label it, or put each class into a folder of its own.",
+            )
+    return {name: [item for item in found if item.label == name] for name in sorted(named)}
+
+
+def _support(found: Labelled, annotation: AnnotationUse) -> Support:
+    mask, kind, source = found.mask, found.kind, found.source
+    if annotation == "box" and kind == "mask":
+        mask, kind, source = boxes_from_mask(mask), "box", f"{source}, turned into boxes"
+    return Support(found.path, read_image(found.path), mask, kind, source, found.label)

@@ -1,0 +1,137 @@
+import numpy as np
+import pytest
+from arnet.runtime.errors import DataError
+
+from arnet.data import open_dataset
+from arnet.data.folder import folder, read_classes
+
+
+@pytest.fixture
+def root(tmp_path, write_png):
+    """Ten photographs; number n shows class n % 4 + 1 in half of its pixels."""
+    for n in range(10):
+        mask = np.zeros((20, 30), np.uint8)
+        mask[:10] = n % 4 + 1
+        write_png(tmp_path / "images" / f"p{n}.jpg", np.full((20, 30, 3), 10 * n, np.uint8))
+        write_png(tmp_path / "masks" / f"p{n}.png", mask)
+    (tmp_path / "classes.txt").write_text("0 null\n1 hat\n2 belt\n3 long coat\n4 shoe\n")
+    return tmp_path
+
+
+def test_every_fifth_photograph_is_for_val(root):
+    train, val = folder(root, "train"), folder(root, "val")
+    assert val.ids == ["p0", "p5"]
+    assert len(train.ids) == 8 and not set(train.ids) & set(val.ids)
+    assert train.class_names == {1: "hat", 2: "belt", 3: "long coat", 4: "shoe"}
+    assert train.by_class[2] == ["p1", "p9"]
+
+
+def test_lists_decide_where_they_are(root):
+    (root / "train.txt").write_text("p3.jpg\np1\n")
+    (root / "val.txt").write_text("p2\n")
+    assert folder(root, "train").ids == ["p3", "p1"]
+    assert folder(root, "val").ids == ["p2"]
+    (root / "val.txt").write_text("p2\nabsent\n")
+    with pytest.raises(DataError, match="absent"):
+        folder(root, "val")
+    (root / "val.txt").unlink()
+    with pytest.raises(DataError, match=r"train\.txt but not the other"):
+        folder(root, "train")
+
+
+def test_novel_classes_by_name_and_by_fold(root):
+    val = folder(root, "val", held_out=("belt", "hat"))
+    assert val.classes == (1, 2) and val.pairs == [("p0", 1), ("p5", 2)]
+    train = folder(root, "train", held_out=("long coat",))
+    assert not train.mask("p2").any() and "p2" in train.ids
+    assert "p2" not in folder(root, "train", novel="drop", held_out=("long coat",)).ids
+    assert folder(root, "val", 1, folds=2).classes == (2, 4)
+    assert folder(root, "train", 1, folds=2).classes == (1, 3)
+    with pytest.raises(DataError, match="lacks: glove"):
+        folder(root, held_out=("glove",))
+    with pytest.raises(DataError, match="both fold 0 and held_out"):
+        folder(root, fold=0, held_out=("hat",))
+
+
+def test_small_objects_make_no_pair(root):
+    assert folder(root, min_share=0.5).pairs
+    assert not folder(root, min_share=0.51).pairs
+
+
+def test_missing_masks_are_named(root):
+    (root / "masks" / "p1.png").unlink()
+    (root / "masks" / "p2.png").unlink()
+    with pytest.raises(DataError, match=r"2 masks .* missing: p1\.png, p2\.png") as caught:
+        folder(root)
+    assert "masks/NAME.png" in caught.value.hint
+
+
+def test_unequal_sizes_are_named(root, write_png):
+    write_png(root / "masks" / "p1.png", np.zeros((30, 20), np.uint8))
+    with pytest.raises(DataError, match=r"p1 \(photograph 30x20, mask 20x30\)"):
+        folder(root)
+
+
+def test_index_that_is_no_class_is_named(root, write_png):
+    write_png(root / "masks" / "p1.png", np.full((20, 30), 77, np.uint8))
+    with pytest.raises(DataError, match=r"p1 \(77\)"):
+        folder(root)
+
+
+def test_two_photographs_of_one_name(root, write_png):
+    write_png(root / "images" / "p1.png", np.zeros((20, 30, 3), np.uint8))
+    with pytest.raises(DataError, match=r"share a name.*p1"):
+        folder(root)
+
+
+def test_missing_folder_and_classes(root, tmp_path):
+    with pytest.raises(DataError, match=r"classes\.txt is missing"):
+        folder(tmp_path / "nowhere")
+    (root / "images").rename(root / "pictures")
+    with pytest.raises(DataError, match="images is missing"):
+        folder(root)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0 null\n1 hat\n", {1: "hat"}),
+        ("hat\n\nlong coat\n", {1: "hat", 2: "long coat"}),
+        ("3 hat\r\n9 long coat\r\n", {3: "hat", 9: "long coat"}),
+    ],
+)
+def test_classes_with_numbers_and_without(tmp_path, text, expected):
+    (tmp_path / "classes.txt").write_text(text)
+    assert read_classes(tmp_path / "classes.txt") == expected
+
+
+@pytest.mark.parametrize("text", ["", "0 null\n", "1 hat\nbelt\n", "1 a\n1 b\n", "a\na\n", "255 a"])
+def test_wrong_classes(tmp_path, text):
+    (tmp_path / "classes.txt").write_text(text)
+    with pytest.raises(DataError, match=r"classes\.txt"):
+        read_classes(tmp_path / "classes.txt")
+
+
+def test_open_dataset_by_kind(root):
+    dataset = open_dataset("folder", root, "val", 1, folds=2)
+    assert dataset.classes == (2, 4)
+    with pytest.raises(DataError, match='kind of data set "imagenet"') as caught:
+        open_dataset("imagenet", root)
+    assert "pascal, coco, folder" in caught.value.hint
+    with pytest.raises(DataError, match="folder has no option crowd"):
+        open_dataset("folder", root, crowd="ignore")
+
+
+@pytest.mark.parametrize("kind", ["pascal", "coco", "folder"])
+def test_unknown_split(kind, root):
+    with pytest.raises(DataError, match='no split "test"'):
+        open_dataset(kind, root, "test")
+
+
+@pytest.mark.data
+def test_clothing_photographs_open(real_data):
+    dataset = folder(real_data / "ccp", "val", held_out=("dress", "jeans"))
+    assert len(dataset.ids) == 201
+    for image_id, class_id in dataset.pairs[::10]:
+        assert (dataset.mask(image_id) == class_id).mean() >= 0.01
+        assert dataset.image(image_id).shape[:2] == dataset.mask(image_id).shape

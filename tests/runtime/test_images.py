@@ -1,0 +1,256 @@
+"""Photographs and masks of every mode, broken files, finding, and writing whole or not at all."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from arnet.runtime import decoding
+from arnet.runtime.errors import AnnotationError, ImageError, OutputError
+from arnet.runtime.images import (
+    atomic_write,
+    find_images,
+    image_size,
+    read_image,
+    read_mask,
+    save_image,
+    write_json,
+)
+from PIL import Image
+
+# Two rows, three columns, all different, so that any turn or flip shows.
+PIXELS = np.arange(18, dtype=np.uint8).reshape(2, 3, 3) * 13
+
+
+@pytest.mark.parametrize(
+    ("orientation", "expected"),
+    [
+        (1, PIXELS),
+        (2, PIXELS[:, ::-1]),
+        (3, PIXELS[::-1, ::-1]),
+        (4, PIXELS[::-1]),
+        (5, PIXELS.swapaxes(0, 1)),
+        (6, np.rot90(PIXELS, -1)),
+        (7, PIXELS[::-1, ::-1].swapaxes(0, 1)),
+        (8, np.rot90(PIXELS)),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_exif_orientation(tmp_path, orientation, expected, suffix):
+    path = tmp_path / f"a{suffix}"
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(PIXELS).save(path, exif=exif)
+    np.testing.assert_array_equal(read_image(path), expected)
+    assert image_size(path) == expected.shape[:2]
+    Image.fromarray(PIXELS[:, :, 0]).save(path, exif=exif)
+    np.testing.assert_array_equal(read_mask(path), expected[:, :, 0])
+
+
+def test_size_of_a_turned_jpeg(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (40, 20)).save(tmp_path / "a.jpg", exif=exif)
+    assert image_size(tmp_path / "a.jpg") == (40, 20) == read_image(tmp_path / "a.jpg").shape[:2]
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])
+@pytest.mark.parametrize("size", [(1, 1), (5, 4)])
+def test_every_mode_gives_rgb(tmp_path, mode, size):
+    path = tmp_path / ("a.tif" if mode == "CMYK" else "a.png")
+    Image.new(mode, size).save(path)
+    image = read_image(path)
+    assert image.shape == (size[1], size[0], 3)
+    assert image.dtype == np.uint8
+    assert image.flags.writeable
+
+
+def test_palette_colours_are_looked_up(tmp_path):
+    image = Image.fromarray(np.array([[0, 1]], np.uint8))
+    image.putpalette([10, 20, 30, 40, 50, 60])
+    image.save(tmp_path / "a.png")
+    assert read_image(tmp_path / "a.png").tolist() == [[[10, 20, 30], [40, 50, 60]]]
+    assert read_mask(tmp_path / "a.png").tolist() == [[0, 1]]
+
+
+def test_alpha_is_laid_on_white(tmp_path):
+    rgba = np.array([[[200, 0, 0, 255], [200, 0, 0, 0], [200, 0, 0, 128]]], np.uint8)
+    Image.fromarray(rgba).save(tmp_path / "a.png")
+    solid, clear, half = read_image(tmp_path / "a.png")[0].tolist()
+    assert solid == [200, 0, 0]
+    assert clear == [255, 255, 255]
+    np.testing.assert_allclose(half, [227, 127, 127], atol=1)
+
+
+def test_palette_transparency_is_laid_on_white(tmp_path):
+    image = Image.fromarray(np.array([[0, 1]], np.uint8))
+    image.putpalette([9, 9, 9, 40, 50, 60])
+    image.save(tmp_path / "a.png", transparency=b"\x00\xff")
+    assert read_image(tmp_path / "a.png").tolist() == [[[255] * 3, [40, 50, 60]]]
+
+
+def test_16_bits_are_scaled_not_clipped(tmp_path):
+    values = np.array([[0, 257, 32768, 65535]], np.uint16)
+    Image.fromarray(values).save(tmp_path / "a.png")
+    assert read_image(tmp_path / "a.png")[0, :, 0].tolist() == [0, 1, 128, 255]
+
+
+def test_floating_point_pixels_are_refused(tmp_path):
+    Image.fromarray(np.array([[0.5]], np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(ImageError, match="floating-point"):
+        read_image(tmp_path / "a.tif")
+
+
+def test_broken_files_are_named(tmp_path, recwarn):
+    whole = tmp_path / "whole.jpg"
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(whole)
+    data = whole.read_bytes()
+    Image.fromarray(noise).save(tmp_path / "whole.png")
+    png = (tmp_path / "whole.png").read_bytes()
+    cases = {
+        "truncated.jpg": (data[: len(data) // 2], "damaged"),
+        "truncated.png": (png[: len(png) // 2], "damaged"),
+        "header.png": (png[:30], "a"),
+        "text.jpg": (b"hello", "not an image"),
+        "empty.jpg": (b"", "empty"),
+    }
+    for name, (content, message) in cases.items():
+        (tmp_path / name).write_bytes(content)
+        for read in (read_image, read_mask):
+            with pytest.raises(ImageError, match=message) as caught:
+                read(tmp_path / name)
+            assert name in caught.value.message
+            assert caught.value.hint
+    for path, message in ((tmp_path / "none.jpg", "does not exist"), (tmp_path, "folder")):
+        with pytest.raises(ImageError, match=message):
+            read_image(path)
+    assert not recwarn.list
+
+
+def test_images_above_pillows_limit_are_read(tmp_path, monkeypatch, recwarn):
+    Image.new("L", (40, 30)).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert read_image(tmp_path / "a.png").shape == (30, 40, 3)
+    assert Image.MAX_IMAGE_PIXELS == 100  # left as it was
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 1000)
+    with pytest.raises(ImageError, match="40x30"):
+        read_image(tmp_path / "a.png")
+    assert not recwarn.list
+
+
+def test_damaged_metadata_is_quiet(tmp_path):
+    path = tmp_path / "a.jpg"
+    Image.new("RGB", (8, 8)).save(path, exif=b"Exif\x00\x00II*\x00\xff\xff\xff\x7f")
+    code = "import sys; from arnet.runtime.images import *; print(read_image(sys.argv[1]).shape)"
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("(8, 8, 3)\n", "")
+
+
+@pytest.mark.parametrize(
+    ("array", "expected"),
+    [
+        (np.array([[False, True]]), [0, 1]),
+        (np.array([[7, 255]], np.uint8), [7, 255]),
+        (np.array([[7, 255]], np.uint16), [7, 255]),
+        (np.array([[0, 257, 65535]], np.uint16), [0, 1, 255]),
+        (np.array([[0, 1000]], np.uint16), [0, 1]),
+        (np.array([[[3, 3, 3], [9, 9, 9]]], np.uint8), [3, 9]),
+        (np.array([[[0, 0, 0], [255, 0, 0]]], np.uint8), [0, 1]),
+        (np.array([[[0, 0, 0, 255], [255, 0, 0, 0]]], np.uint8), [0, 0]),
+        (np.array([[[0, 0, 0, 0], [255, 0, 0, 255]]], np.uint8), [0, 1]),
+    ],
+)
+def test_mask_values(tmp_path, array, expected):
+    Image.fromarray(array).save(tmp_path / "a.png")
+    mask = read_mask(tmp_path / "a.png")
+    assert mask.tolist() == [expected]
+    assert mask.dtype == np.uint8
+
+
+def test_painted_mask_needs_its_colours(tmp_path):
+    rgb = np.array([[[0, 0, 0], [128, 0, 0], [0, 128, 0]]], np.uint8)
+    Image.fromarray(rgb).save(tmp_path / "a.png")
+    colours = {(0, 0, 0): 0, (128, 0, 0): 1, (0, 128, 0): 5}
+    assert read_mask(tmp_path / "a.png", colours).tolist() == [[0, 1, 5]]
+    with pytest.raises(AnnotationError, match="3 colours") as caught:
+        read_mask(tmp_path / "a.png")
+    assert "labelmap.txt" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "array", [np.array([[0, 300, 999]], np.uint16), np.array([[0.5, 1]], np.float32)]
+)
+def test_masks_with_other_numbers_are_refused(tmp_path, array):
+    Image.fromarray(array).save(tmp_path / "a.tif")
+    with pytest.raises(AnnotationError, match="0 to 255"):
+        read_mask(tmp_path / "a.tif")
+
+
+def test_find_images(tmp_path, monkeypatch):
+    names = ["b.JPG", "a.png", ".hidden.jpg", "._a.jpg", "Thumbs.db", ".DS_Store", "notes.txt"]
+    for name in [*names, "sub/c.jpg", "__MACOSX/d.jpg", "odd[1].jpg"]:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    assert find_images(str(tmp_path)) == [tmp_path / n for n in ("a.png", "b.JPG", "odd[1].jpg")]
+    assert find_images("*.JPG") == [Path("b.JPG")]
+    assert find_images(f"{tmp_path}/**/*.jpg") == [tmp_path / "odd[1].jpg", tmp_path / "sub/c.jpg"]
+    assert find_images("odd[1].jpg") == [Path("odd[1].jpg")]
+    assert find_images("notes.txt") == [Path("notes.txt")]  # named outright: reading will judge it
+    for pattern in ("none.jpg", "*.bmp", "__MACOSX", ""):
+        if pattern:
+            with pytest.raises(ImageError) as caught:
+                find_images(pattern)
+            assert pattern in caught.value.message
+            assert caught.value.hint
+
+
+def test_save_and_read_back(tmp_path):
+    save_image(tmp_path / "new/folder/a.png", PIXELS)
+    np.testing.assert_array_equal(read_image(tmp_path / "new/folder/a.png"), PIXELS)
+    palette = np.array([[1, 2, 3], [4, 5, 6]], np.uint8)
+    save_image(tmp_path / "m.png", np.array([[0, 1]], np.uint8), palette)
+    assert read_mask(tmp_path / "m.png").tolist() == [[0, 1]]
+    assert read_image(tmp_path / "m.png").tolist() == [[[1, 2, 3], [4, 5, 6]]]
+    with pytest.raises(OutputError, match=r"\.what"):
+        save_image(tmp_path / "a.what", PIXELS)
+
+
+def test_atomic_write_keeps_the_old_file_when_it_fails(tmp_path):
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with pytest.raises(RuntimeError), atomic_write(target) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert target.read_text() == "old"
+    with pytest.raises(OutputError, match="No space left") as caught, atomic_write(target) as path:
+        path.write_text("half")
+        raise OSError(28, "No space left on device")
+    assert caught.value.hint
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+    with atomic_write(target) as temporary:
+        temporary.write_text("new")
+        assert target.read_text() == "old"
+    assert target.read_text() == "new"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_output_in_an_impossible_place(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "file/a.png", tmp_path / "folder"):
+        with pytest.raises(OutputError, match="could not be written"):
+            write_json(path, {})
+
+
+def test_write_json(tmp_path):
+    data = {"n": np.float32(0.5), "a": np.arange(2), "p": Path("x"), "u": "é"}
+    write_json(tmp_path / "a.json", data)
+    text = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert json.loads(text) == {"n": 0.5, "a": [0, 1], "p": "x", "u": "é"}
+    assert "é" in text
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "a.json", {"n": float("nan")})
