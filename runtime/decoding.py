@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from arnet.runtime.errors import ArnetError, ImageError
 from PIL import Image, UnidentifiedImageError
+
+from arnet.runtime.errors import ArnetError, ImageError
 
 MAX_PIXELS = 250_000_000
 """Largest accepted image. Pillow's own limit (179 million) is below today's largest sensors."""

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
 from arnet.runtime.annotations import component_boxes
 from arnet.runtime.images import Colour
 from arnet.runtime.supports import Support
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
 
 # Okabe and Ito's colours, which stay apart for the common kinds of colour blindness.
 CLASS_COLOURS: tuple[Colour, ...] = (
@@ -154,7 +155,7 @@ def grid(cells: Sequence[Sequence[Cell | None]], cell_size: int = 240) -> NDArra
         cell_size: longest side of a picture, in pixels; smaller ones are enlarged to it.
 
     Returns:
-        (H, W, 3) uint8, RGB. A row is as high as its highest picture.
+        (H, W, 3) uint8, RGB. A row is as high as its highest picture; all stand on its lower edge.
     """
     gap = max(4, cell_size // 20)
     text_size = max(10, cell_size // 15)

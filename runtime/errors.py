@@ -40,6 +40,10 @@ class CheckpointError(ArnetError):
     """A checkpoint that is damaged, of another architecture or of a newer version."""
 
 
+class TrainingError(ArnetError):
+    """A training that cannot go on."""
+
+
 class OutputError(ArnetError):
     """A result that could not be written."""
 

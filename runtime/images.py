@@ -13,26 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from arnet.runtime.decoding import MAX_PIXELS, opened, orientation
-from arnet.runtime.errors import AnnotationError, ImageError, OutputError
-from arnet.runtime.output import atomic_write, write_json
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = [
-    "IMAGE_SUFFIXES",
-    "MAX_PIXELS",
-    "atomic_write",
-    "find_images",
-    "image_size",
-    "images_in",
-    "is_image",
-    "mask_values",
-    "read_image",
-    "read_mask",
-    "save_image",
-    "write_json",
-]
+from arnet.runtime.decoding import opened, orientation
+from arnet.runtime.errors import AnnotationError, ImageError, OutputError
+from arnet.runtime.output import atomic_write
 
 IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif", ".ppm")

@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
 from arnet.runtime.drawing import FigureRow, figure, label_overlay, overlay, voc_palette
 from arnet.runtime.errors import ImageError
 from arnet.runtime.images import read_image, save_image
@@ -16,8 +19,6 @@ from arnet.runtime.output import atomic_write
 from arnet.runtime.results import Result, Segment, write_results
 from arnet.runtime.segmentation import THRESHOLD, Segmentation, Segmenter
 from arnet.runtime.supports import AnnotationUse, Support, read_support_classes, read_supports
-from numpy.typing import NDArray
-from PIL import Image
 
 ALL = "all"
 """The label that stands for every class of the support folder."""

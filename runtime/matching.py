@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+
 from arnet.runtime.annotations import (
     Annotation,
     CocoFile,
@@ -22,7 +24,6 @@ from arnet.runtime.annotations import (
 )
 from arnet.runtime.errors import AnnotationError
 from arnet.runtime.images import image_size, images_in, read_mask
-from numpy.typing import NDArray
 
 MASK_NAMES = ("{}.png", "{}_mask.png", "{}.mask.png")
 MOST_LABELS = 32

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from arnet.runtime.annotations import encode_rle
-from arnet.runtime.errors import CheckpointError
-from arnet.runtime.images import write_json
-from arnet.runtime.supports import Support
 from numpy.typing import NDArray
 
+from arnet.runtime.annotations import encode_rle
+from arnet.runtime.errors import CheckpointError
+from arnet.runtime.output import write_json
+from arnet.runtime.supports import Support
 from arnet.version import __version__
 
 SCHEMA_VERSION = 1

@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
+
 from arnet.runtime.annotations import Kind, boxes_from_mask
 from arnet.runtime.errors import AnnotationError
 from arnet.runtime.images import read_image
 from arnet.runtime.matching import Labelled, SupportFolder
-from numpy.typing import NDArray
 
 UNNAMED = "object"
 """Name of the class whose annotations carry no label."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from arnet.data.episodes import Order
 from arnet.evaluation.metrics import Border
 from arnet.runtime.errors import ConfigError
 
@@ -21,8 +22,8 @@ class Protocol:
         name: what it is called on the command line.
         episodes: number of episodes of one run.
         seeds: one run for each; the result is their mean and standard deviation.
-        order: "list" takes the queries in the order of the list, then shuffled again and again;
-            "random" draws them.
+        order: "canet" takes the queries in the order of the list, then shuffled again and again,
+            "list" in its order again and again (HSNet), "random" draws them.
         size: "square" resizes every image to the model's input size; "original" gives the query
             at its own size, and its supports resized to that, since MPM joins their features.
         scales: the query's size is multiplied by each, and the logits are summed.
@@ -32,7 +33,7 @@ class Protocol:
     name: str
     episodes: int
     seeds: tuple[int, ...]
-    order: Literal["list", "random"]
+    order: Order
     size: Literal["square", "original"]
     scales: tuple[float, ...]
     border: Border
@@ -41,7 +42,7 @@ class Protocol:
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
-        Protocol("canet", 1000, (0,), "list", "original", (0.7, 1.0, 1.3), "background"),
+        Protocol("canet", 1000, (0,), "canet", "original", (0.7, 1.0, 1.3), "background"),
         Protocol("standard", 1000, (0, 1, 2, 3, 4), "random", "square", (1.0,), "ignore"),
     )
 }

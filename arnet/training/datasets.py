@@ -39,7 +39,13 @@ def open_split(config: Config, split: Split, classes: str = "default") -> Segmen
         options["classes"] = base
     cache = Path(data.cache) / "scans" if data.cache else None
     return open_dataset(
-        data.kind, data.root, split, data.fold, data.novel, cache_dir=cache, **options
+        data.kind,
+        data.root,
+        split,
+        None if data.held_out else data.fold,
+        data.novel,
+        cache_dir=cache,
+        **options,
     )
 
 

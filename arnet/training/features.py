@@ -129,7 +129,7 @@ class FeatureCache:
                 for view in range(self.views)
             ]
             batch = torch.stack([image for image, _ in read])
-            batch = batch.to(device, memory_format=torch.channels_last)
+            batch = batch.to(device)
             with torch.autocast(device.type, torch.bfloat16):
                 features = self.backbone(batch).to(torch.bfloat16).cpu()
             for index, name in enumerate(names):

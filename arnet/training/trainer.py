@@ -21,7 +21,7 @@ from arnet.data import EvaluationEpisodes, SegmentationDataset, TrainingEpisodes
 from arnet.evaluation.evaluator import evaluate
 from arnet.evaluation.predictors import ARNetPredictor, autocast
 from arnet.modeling import ARNet, Losses, arnet_loss, load_backbone_weights
-from arnet.runtime.errors import ConfigError, DataError
+from arnet.runtime.errors import ConfigError, DataError, TrainingError
 from arnet.runtime.output import atomic_write
 from arnet.training.batches import Batch, EpisodeBatches
 from arnet.training.datasets import open_source, open_split
@@ -95,7 +95,9 @@ class Trainer:
             raise ConfigError("precision fp16 needs a GPU", "use train.precision=bf16 or fp32")
         self.config, self.out, self.process, self.reporter = config, out, process, reporter
         torch.manual_seed(train.seed)
-        self.model = ARNet(config.model).to(memory_format=torch.channels_last)
+        # Not channels_last: on a CPU in bf16 torch 2.14's gradient of a dilated convolution's
+        # weights is then garbage for widths such as ASPP's 260, and there is no time to win.
+        self.model = ARNet(config.model)
         if init is None:
             load_backbone_weights(
                 self.model.backbone, config.model.backbone, train.backbone_weights
@@ -190,6 +192,12 @@ class Trainer:
             with autocast(device, self.precision):
                 losses = self._losses(network, part)
             self.scaler.scale(losses.total / train.accumulate).backward()
+            if not torch.isfinite(losses.total):
+                raise TrainingError(
+                    f"the loss became {losses.total.item()}: the training diverged",
+                    "lower train.stages' learning_rate, or set train.clip=1 and train.warmup; "
+                    "--resume continues from the last state",
+                )
             for name, value in vars(losses).items():
                 if value is not None:
                     sums[name] = sums.get(name, 0.0) + float(value.detach()) / train.accumulate

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
+
 from arnet.runtime.annotations.common import (
     Annotation,
     Kind,

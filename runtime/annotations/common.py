@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from arnet.runtime.errors import AnnotationError
 from numpy.typing import NDArray
+
+from arnet.runtime.errors import AnnotationError
 
 Kind = Literal["mask", "box"]
 

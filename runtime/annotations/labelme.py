@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
 from arnet.runtime.annotations.common import (
     Annotation,
     Kind,
@@ -21,8 +24,6 @@ from arnet.runtime.annotations.common import (
 from arnet.runtime.annotations.shapes import fill_box, fill_circle, fill_polygon
 from arnet.runtime.errors import AnnotationError
 from arnet.runtime.images import mask_values
-from numpy.typing import NDArray
-from PIL import Image
 
 IGNORED = "__ignore__"
 """labelme's own name for pixels that count neither as object nor as background."""

@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from arnet.runtime.errors import AnnotationError
 from numpy.typing import NDArray
+
+from arnet.runtime.errors import AnnotationError
 
 
 def encode_rle(mask: NDArray[Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+
 from arnet.runtime.annotations.common import Annotation, check_size, merge
 from arnet.runtime.errors import AnnotationError
 from arnet.runtime.images import Colour

@@ -3,9 +3,9 @@ import os
 
 import numpy as np
 import pytest
-from arnet.runtime.errors import DataError
 
 from arnet.data.coco import coco
+from arnet.runtime.errors import DataError
 
 # 8 categories with gaps in their ids, as in COCO: 1, 3, 5, ... become classes 1, 2, 3, ...
 CATEGORIES = [{"id": 2 * n + 1, "name": f"thing{n + 1}"} for n in range(8)]

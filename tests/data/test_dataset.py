@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from arnet.runtime.errors import DataError
 
 from arnet.data.dataset import interleaved_fold
+from arnet.runtime.errors import DataError
 
 SHOWN = {"base": (1, 2), "both": (1, 3), "novel": (3, 4), "empty": ()}
 

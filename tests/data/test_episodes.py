@@ -1,9 +1,9 @@
 from collections import Counter
 
 import pytest
-from arnet.runtime.errors import DataError
 
 from arnet.data.episodes import EvaluationEpisodes, TrainingEpisodes
+from arnet.runtime.errors import DataError
 
 
 @pytest.fixture

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from arnet.runtime.errors import DataError
 
 from arnet.data import open_dataset
 from arnet.data.folder import folder, read_classes
+from arnet.runtime.errors import DataError
 
 
 @pytest.fixture

@@ -2,10 +2,10 @@ import csv
 
 import numpy as np
 import pytest
-from arnet.runtime.errors import DataError
 from PIL import Image
 
 from arnet.data.pascal import CLASS_NAMES, fold_classes, merge_sbd, pascal, prepare_pascal
+from arnet.runtime.errors import DataError
 
 
 @pytest.fixture

@@ -2,10 +2,10 @@ import os
 
 import numpy as np
 import pytest
-from arnet.runtime.errors import DataError
 
 from arnet.data.files import FileSource
 from arnet.data.scan import AreaFilter, GridFilter, scan_masks
+from arnet.runtime.errors import DataError
 
 
 def test_grid_filter_needs_more_than_two_points():

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from arnet.runtime.errors import ConfigError
-from arnet.runtime.preprocessing import MEAN, STD
 from PIL import Image
 
 from arnet.config import AugmentConfig
 from arnet.data.transforms import augment, binary_mask, normalize, prepare, resize, to_tensors
+from arnet.runtime.errors import ConfigError
+from arnet.runtime.preprocessing import MEAN, STD
 
 GEOMETRY = AugmentConfig(flip=0.5, scale=1.0, scale_range=(0.7, 1.5), rotate=1.0, degrees=30)
 STILL = AugmentConfig(flip=0.0, scale=0.0, rotate=0.0, color=0.0)

@@ -1,24 +1,22 @@
-"""Photographs and masks of every mode, broken files, finding, and writing whole or not at all."""
+"""Photographs and masks of every mode, broken files, finding, and writing."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from arnet.runtime import decoding
 from arnet.runtime.errors import AnnotationError, ImageError, OutputError
 from arnet.runtime.images import (
-    atomic_write,
     find_images,
     image_size,
     read_image,
     read_mask,
     save_image,
-    write_json,
 )
-from PIL import Image
 
 # Two rows, three columns, all different, so that any turn or flip shows.
 PIXELS = np.arange(18, dtype=np.uint8).reshape(2, 3, 3) * 13
@@ -217,40 +215,3 @@ def test_save_and_read_back(tmp_path):
     assert read_image(tmp_path / "m.png").tolist() == [[[1, 2, 3], [4, 5, 6]]]
     with pytest.raises(OutputError, match=r"\.what"):
         save_image(tmp_path / "a.what", PIXELS)
-
-
-def test_atomic_write_keeps_the_old_file_when_it_fails(tmp_path):
-    target = tmp_path / "a.txt"
-    target.write_text("old")
-    with pytest.raises(RuntimeError), atomic_write(target) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError
-    assert target.read_text() == "old"
-    with pytest.raises(OutputError, match="No space left") as caught, atomic_write(target) as path:
-        path.write_text("half")
-        raise OSError(28, "No space left on device")
-    assert caught.value.hint
-    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
-    with atomic_write(target) as temporary:
-        temporary.write_text("new")
-        assert target.read_text() == "old"
-    assert target.read_text() == "new"
-    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
-
-
-def test_output_in_an_impossible_place(tmp_path):
-    (tmp_path / "file").touch()
-    (tmp_path / "folder").mkdir()
-    for path in (tmp_path / "file/a.png", tmp_path / "folder"):
-        with pytest.raises(OutputError, match="could not be written"):
-            write_json(path, {})
-
-
-def test_write_json(tmp_path):
-    data = {"n": np.float32(0.5), "a": np.arange(2), "p": Path("x"), "u": "é"}
-    write_json(tmp_path / "a.json", data)
-    text = (tmp_path / "a.json").read_text(encoding="utf-8")
-    assert json.loads(text) == {"n": 0.5, "a": [0, 1], "p": "x", "u": "é"}
-    assert "é" in text
-    with pytest.raises(ValueError, match="JSON"):
-        write_json(tmp_path / "a.json", {"n": float("nan")})

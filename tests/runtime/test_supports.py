@@ -4,9 +4,10 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from arnet.runtime.errors import AnnotationError, ImageError
 from arnet.runtime.supports import read_support_classes, read_supports
-from PIL import Image
 
 BOX = np.zeros((8, 10), np.uint8)
 BOX[2:5, 3:7] = 1

@@ -1,4 +1,4 @@
-"""labelme, Pascal VOC, COCO, SA-1B and prompt lists: pixels by hand, and errors that name things."""
+"""labelme, Pascal VOC, COCO, SA-1B, prompt lists: pixels by hand, errors that name the file."""
 
 import base64
 import io
@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from arnet.runtime.annotations import CocoFile, parse_json, parse_voc, read_label_names
 from arnet.runtime.errors import AnnotationError
-from PIL import Image
 
 SIZE = (4, 6)
 PICTURE = Path("a.jpg")
@@ -156,15 +157,17 @@ def test_sa1b(tmp_path):
         "image": {"width": 6, "height": 4, "file_name": "sa_1.jpg"},
         "annotations": [{"segmentation": square}, {"segmentation": corner}],
     }
-    form, [annotation] = parse(tmp_path, data)
-    assert (form, annotation.label, annotation.kind, annotation.shapes) == ("SA-1B", None, "mask", 2)
-    assert rows(annotation.mask) == ["#.....", *SQUARE_ROWS[1:]]
+    form, [found] = parse(tmp_path, data)
+    assert (form, found.label, found.kind, found.shapes) == ("SA-1B", None, "mask", 2)
+    assert rows(found.mask) == ["#.....", *SQUARE_ROWS[1:]]
 
 
 def coco(*objects, images=None):
     return {
         "images": images or [{"id": 7, "file_name": "train/a.jpg", "width": 6, "height": 4}],
-        "annotations": [{"image_id": 7, "category_id": 1, "iscrowd": 0, **item} for item in objects],
+        "annotations": [
+            {"image_id": 7, "category_id": 1, "iscrowd": 0, **item} for item in objects
+        ],
         "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}],
     }
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from arnet.runtime.annotations import decode_rle, encode_rle
 from arnet.runtime.errors import AnnotationError
 

@@ -1,0 +1,161 @@
+"""What is drawn where: tint, contour, legend, grid."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from arnet.runtime.drawing import (
+    Cell,
+    FigureRow,
+    class_colour,
+    draw_support,
+    figure,
+    grid,
+    label_overlay,
+    outline_boxes,
+    overlay,
+    voc_palette,
+)
+from arnet.runtime.supports import Support
+
+GREY = np.full((40, 60, 3), 100, np.uint8)
+MASK = np.zeros((40, 60), np.uint8)
+MASK[10:30, 20:50] = 1
+WHITE = [255, 255, 255]
+
+
+def test_voc_palette():
+    palette = voc_palette()
+    assert palette.shape == (256, 3)
+    # The colours that the data set gives for background, aeroplane, bicycle, bird, cat, monitor
+    # and the border.
+    assert palette[[0, 1, 2, 3, 8, 20, 255]].tolist() == [
+        [0, 0, 0],
+        [128, 0, 0],
+        [0, 128, 0],
+        [128, 128, 0],
+        [64, 0, 0],
+        [0, 64, 128],
+        [224, 224, 192],
+    ]
+
+
+def test_overlay_tints_inside_and_draws_the_contour():
+    drawn = overlay(GREY, MASK, colour=(200, 0, 0), alpha=0.25)
+    assert drawn[20, 35].tolist() == [125, 75, 75]
+    assert drawn[10, 35].tolist() == [200, 0, 0]  # just inside
+    assert drawn[9, 35].tolist() == WHITE  # just outside
+    assert drawn[7, 35].tolist() == [100, 100, 100]
+    assert GREY.min() == GREY.max() == 100  # the input is left alone
+
+
+def test_ignored_pixels_are_not_painted():
+    ignored = np.where(MASK == 1, 255, 0).astype(np.uint8)
+    np.testing.assert_array_equal(overlay(GREY, ignored), GREY)
+
+
+def test_a_mask_at_the_border_and_an_empty_one():
+    assert (overlay(GREY, np.ones((40, 60), bool)) != 100).any(axis=2).all()
+    np.testing.assert_array_equal(overlay(GREY, np.zeros((40, 60))), GREY)
+    assert overlay(GREY[:1, :1], np.ones((1, 1))).shape == (1, 1, 3)
+
+
+def test_the_contour_grows_with_the_picture():
+    large = np.full((400, 600, 3), 100, np.uint8)
+    drawn = overlay(large, np.kron(MASK, np.ones((10, 10))))
+    assert (drawn[:, 350] == WHITE).all(axis=1).sum() == 2 * 3
+
+
+def test_label_overlay_has_a_colour_per_class_and_a_legend_below():
+    label_map = MASK * 1
+    label_map[12:28, 22:30] = 2
+    label_map[0] = 255
+    drawn = label_overlay(GREY, label_map, ["cat", "dog", "a name far wider than the picture"])
+    assert drawn.shape[0] > 40
+    assert drawn.shape[1] > 60  # made wide enough for the longest name
+    left = (drawn.shape[1] - 60) // 2
+    picture, strip = drawn[:40, left : left + 60], drawn[40:]
+    assert picture[0, 0].tolist() == [100, 100, 100]
+    for number, (row, column) in {1: (20, 40), 2: (20, 26)}.items():
+        expected = np.rint(50 + np.array(class_colour(number)) / 2)
+        np.testing.assert_allclose(picture[row, column], expected, atol=1)
+    for number in (1, 2, 3):
+        assert (strip == class_colour(number)).all(axis=2).any()
+    assert not (strip == class_colour(4)).all(axis=2).any()
+    assert (strip.min(axis=2) < 60).any()  # text
+
+
+def test_label_overlay_by_number():
+    drawn = label_overlay(GREY, MASK * 9, {9: "cow"})
+    assert (drawn[40:] == class_colour(9)).all(axis=2).any()
+
+
+def test_class_colours_differ():
+    assert len({class_colour(index) for index in range(1, 60)}) == 59
+
+
+def test_boxes_are_outlined_one_by_one():
+    mask = MASK.copy()
+    mask[2:6, 2:6] = 1
+    drawn = outline_boxes(GREY, mask, (1, 2, 3))
+    painted = (drawn == (1, 2, 3)).all(axis=2)
+    assert painted[10, 20:50].all()
+    assert painted[10:30, 49].all()
+    assert painted[2, 2:6].all()
+    assert not painted[14:26, 24:46].any()
+    assert not painted[8].any()
+
+
+def test_supports_show_what_they_are():
+    as_mask = Support(Path("a.jpg"), GREY, MASK, "mask", "", None)
+    as_box = Support(Path("a.jpg"), GREY, MASK, "box", "", None)
+    assert draw_support(as_mask)[20, 35].tolist() != [100, 100, 100]
+    assert draw_support(as_box)[20, 35].tolist() == [100, 100, 100]
+    assert draw_support(as_box)[10, 35].tolist() != [100, 100, 100]
+
+
+def test_grid_places_pictures_and_captions():
+    red = Cell(np.full((50, 100, 3), (255, 0, 0), np.uint8), "red")
+    blue = Cell(np.full((100, 50, 3), (0, 0, 255), np.uint8))
+    drawn = grid([[red, None], [None, blue, red]], cell_size=100)
+    assert drawn.shape[1] == 3 * 100 + 4 * 5
+    is_red = (drawn == (255, 0, 0)).all(axis=2)
+    is_blue = (drawn == (0, 0, 255)).all(axis=2)
+    assert is_red.sum() == 2 * 50 * 100
+    assert is_blue.sum() == 100 * 50
+    assert is_red[5:55, 5:105].all()
+    text = drawn[55 : 55 + 15, 5:105]
+    assert (text.max(axis=2) < 100).any()  # the caption, below its picture
+    assert np.nonzero(is_blue.any(axis=0))[0].tolist() == list(range(135, 185))  # centred
+
+
+def test_captions_stay_in_their_cell():
+    cell = Cell(np.zeros((10, 100, 3), np.uint8) + 255, "a caption that is far too long " * 5)
+    drawn = grid([[None, cell, None]], cell_size=100)
+    ink = np.nonzero((drawn.max(axis=2) < 200).any(axis=0))[0]
+    assert len(ink)
+    assert ink.min() >= 5 + 105 - 1
+    assert ink.max() <= 5 + 105 + 100
+
+
+@pytest.mark.parametrize("rows", [[], [[]]])
+def test_empty_grid(rows):
+    assert grid(rows).shape[2] == 3
+
+
+def test_figure_columns():
+    support = Support(Path("a.jpg"), GREY, MASK, "mask", "", None)
+    one = FigureRow([support], GREY, MASK, MASK, MASK, "cat")
+    two = FigureRow([support, support], GREY, None, None, MASK)
+    drawn = figure([one, two], cell_size=60)
+    gap = 4
+    assert drawn.shape[1] == 6 * (60 + gap) + gap
+    height = drawn.shape[0] // 2
+
+    def empty(row, column):
+        left = gap + column * (60 + gap)
+        return (drawn[row * height : row * height + 44, left : left + 60] == 255).all()
+
+    assert [empty(0, column) for column in range(6)] == [True] + [False] * 5
+    assert [empty(1, column) for column in range(6)] == [False] * 3 + [True, True, False]

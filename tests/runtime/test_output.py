@@ -1,0 +1,47 @@
+"""Files are written whole or not at all."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from arnet.runtime.errors import OutputError
+from arnet.runtime.output import atomic_write, write_json
+
+
+def test_atomic_write_keeps_the_old_file_when_it_fails(tmp_path):
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with pytest.raises(RuntimeError), atomic_write(target) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert target.read_text() == "old"
+    with pytest.raises(OutputError, match="No space left") as caught, atomic_write(target) as path:
+        path.write_text("half")
+        raise OSError(28, "No space left on device")
+    assert caught.value.hint
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+    with atomic_write(target) as temporary:
+        temporary.write_text("new")
+        assert target.read_text() == "old"
+    assert target.read_text() == "new"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_output_in_an_impossible_place(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "file/a.png", tmp_path / "folder"):
+        with pytest.raises(OutputError, match="could not be written"):
+            write_json(path, {})
+
+
+def test_write_json(tmp_path):
+    data = {"n": np.float32(0.5), "a": np.arange(2), "p": Path("x"), "u": "é"}
+    write_json(tmp_path / "a.json", data)
+    text = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert json.loads(text) == {"n": 0.5, "a": [0, 1], "p": "x", "u": "é"}
+    assert "é" in text
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "a.json", {"n": float("nan")})
