@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import warnings
 from collections.abc import Iterator
@@ -27,6 +28,9 @@ _TO_UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _limit_lock = threading.Lock()
+
+# Pillow logs some kinds of damage; without any handler, Python would print them.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 @contextmanager

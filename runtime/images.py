@@ -36,7 +36,7 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
     Colour profiles are not applied.
 
     Args:
-        path: the image file; at most :data:`MAX_PIXELS` pixels.
+        path: the image file; at most 250 million pixels.
 
     Returns:
         (H, W, 3) uint8, RGB, writable.
@@ -53,7 +53,8 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
             pixels = image.convert("RGBA")
             white = Image.new("RGBA", pixels.size, "white")
             return np.array(Image.alpha_composite(white, pixels).convert("RGB"))
-        return np.array(image.convert("RGB"))
+        # Converting copies even where there is nothing to convert.
+        return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def image_size(path: str | Path) -> tuple[int, int]:

@@ -79,8 +79,10 @@ class CocoFile:
             names = {c["id"]: str(c["name"]) for c in data.get("categories") or ()}
             for entry in data["images"]:
                 pictures.setdefault(_posix(entry["file_name"]).name, []).append(entry)
+                objects[entry["id"]] = []
             for entry in data["annotations"]:
                 objects.setdefault(entry["image_id"], []).append(entry)
+                hash(entry.get("category_id"))  # a list here could not be looked up later
         except (KeyError, TypeError, AttributeError) as error:
             raise AnnotationError(
                 f"{path}: an entry is not as COCO writes it ({type(error).__name__}: {error}).",
@@ -123,7 +125,7 @@ class CocoFile:
             return []
         entry = entries[0]
         check_size(self.path, entry.get("width"), entry.get("height"), size)
-        found = self.objects.get(entry.get("id"), [])
+        found = self.objects[entry["id"]]
         ordinary = {self._label(item) for item in found if not item.get("iscrowd")}
         shapes = []
         for item in found:

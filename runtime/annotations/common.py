@@ -131,7 +131,7 @@ def check_size(path: Path, width: Any, height: Any, size: tuple[int, int]) -> No
     """
     try:
         stated = (int(height or 0), int(width or 0))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         stated = (0, 0)
     if all(stated) and stated != size:
         raise size_mismatch(path, stated, size)

@@ -52,7 +52,7 @@ def decode_rle(rle: dict[str, Any]) -> NDArray[np.uint8]:
         if isinstance(counts, bytes):
             counts = counts.decode("ascii")
         lengths = _from_text(counts) if isinstance(counts, str) else [int(n) for n in counts]
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
         raise AnnotationError(
             f"A run-length encoding is malformed ({type(error).__name__}: {error}).",
             'It needs the form {"size": [height, width], "counts": text or list of lengths}.',

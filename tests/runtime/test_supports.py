@@ -100,18 +100,15 @@ def test_stems_match_exactly_and_never_by_order(tmp_path):
 
 def test_the_first_annotation_wins(tmp_path):
     photo(tmp_path / "a.jpg")
-    coco(tmp_path / "all.json", "a.jpg")
-    sources = [read_supports(tmp_path)[0].source]
-    voc(tmp_path / "Annotations/a.xml")
-    sources += [read_supports(tmp_path)[0].source]
-    mask(tmp_path / "SegmentationClass/a.png", BOX)
-    sources += [read_supports(tmp_path)[0].source]
-    voc(tmp_path / "a.xml")
-    sources += [read_supports(tmp_path)[0].source]
-    labelme(tmp_path / "a.json", "cat")
-    sources += [read_supports(tmp_path)[0].source]
-    mask(tmp_path / "a_mask.png", BOX)
-    sources += [read_supports(tmp_path)[0].source]
+    steps = [
+        lambda: coco(tmp_path / "all.json", "a.jpg"),
+        lambda: voc(tmp_path / "Annotations/a.xml"),
+        lambda: mask(tmp_path / "SegmentationClass/a.png", BOX),
+        lambda: voc(tmp_path / "a.xml"),
+        lambda: labelme(tmp_path / "a.json", "cat"),
+        lambda: mask(tmp_path / "a_mask.png", BOX),
+    ]
+    sources = [(step(), read_supports(tmp_path)[0].source)[1] for step in steps]
     assert sources == [
         "a.jpg: all.json (COCO, 1 filled box, label cat)",
         "a.jpg: a.xml (Pascal VOC, 1 filled box, label cat)",
@@ -170,6 +167,7 @@ def test_values_without_names_are_labels_by_number(tmp_path):
     photo(tmp_path / "a.jpg")
     mask(tmp_path / "a.png", BOX)
     assert read_supports(tmp_path)[0].label is None
+    assert list(read_support_classes(tmp_path)) == ["object"]
     photo(tmp_path / "b.jpg")
     mask(tmp_path / "b.png", BOX * 15)  # a mask of 0 and 15 is not the same thing as one of 0 and 1
     error(tmp_path, "several labels", "1, 15")
@@ -222,12 +220,6 @@ def test_a_folder_per_class(tmp_path):
     error(tmp_path, "empty", "no photographs", label="dog")
 
 
-def test_unnamed_class(tmp_path):
-    photo(tmp_path / "a.jpg")
-    mask(tmp_path / "a.png", BOX)
-    assert list(read_support_classes(tmp_path)) == ["object"]
-
-
 def test_masks_as_boxes(tmp_path):
     photo(tmp_path / "a.jpg")
     mask(tmp_path / "a.png", CROSS * 255)
@@ -256,7 +248,7 @@ def test_exif_turns_the_photograph_and_the_mask_only_if_it_says_so(tmp_path):
     np.testing.assert_array_equal(read_supports(tmp_path)[0].mask, BOX)
 
 
-def test_unusable_masks(tmp_path):
+def test_unusable_masks_and_photographs(tmp_path):
     photo(tmp_path / "a.jpg")
     mask(tmp_path / "a.png", np.zeros((8, 10)))
     error(tmp_path, "a.png", "empty")
@@ -268,6 +260,10 @@ def test_unusable_masks(tmp_path):
     error(tmp_path, "a.jpg", "a.png", "both photographs")
     (tmp_path / "a.png").write_bytes(b"")
     with pytest.raises(ImageError, match=r"a\.png is empty"):
+        read_supports(tmp_path)
+    mask(tmp_path / "a.png", BOX)
+    (tmp_path / "a.jpg").write_bytes((tmp_path / "a.jpg").read_bytes()[:-99])
+    with pytest.raises(ImageError, match=r"a\.jpg is damaged"):
         read_supports(tmp_path)
 
 
@@ -292,14 +288,6 @@ def test_photograph_without_annotation(tmp_path):
     error(tmp_path, "b.jpg", "all.json")
     coco(tmp_path / "more.json", "b.jpg")
     error(tmp_path, "several COCO files: all.json, more.json")
-
-
-def test_damaged_photograph(tmp_path):
-    path = photo(tmp_path / "a.jpg", size=(200, 200))
-    path.write_bytes(path.read_bytes()[:5000])
-    mask(tmp_path / "a.png", np.ones((200, 200)))
-    with pytest.raises(ImageError, match=r"a\.jpg is damaged"):
-        read_supports(tmp_path)
 
 
 def test_no_folder_or_no_photographs(tmp_path):

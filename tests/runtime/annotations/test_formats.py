@@ -228,6 +228,8 @@ def test_coco_pictures_match_by_name():
         {"images": [{}], "annotations": []},
         {"images": [], "annotations": [{}]},
         {"images": [3], "annotations": []},
+        {"images": [{"id": [], "file_name": "a.jpg"}], "annotations": []},
+        {"images": [], "annotations": [{"image_id": 1, "category_id": {}}]},
     ],
 )
 def test_malformed_coco(data):

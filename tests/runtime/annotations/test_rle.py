@@ -52,6 +52,7 @@ def test_round_trip_and_pycocotools(density):
         {"size": [2, 3], "counts": "13T"},
         {"size": [2, 3], "counts": ["a"]},
         {"size": [2, 3], "counts": None},
+        {"size": [2, float("inf")], "counts": [6]},
     ],
 )
 def test_malformed_encodings(rle):
