@@ -34,7 +34,10 @@ class BackboneConfig:
     stride_in_1x1: bool = False
     """Where a bottleneck has its stride: False in the 3x3 (torchvision's v1.5), True in the first
     1x1 (the original v1, Caffe, Keras). It must be the one that the weights were trained with."""
-    layers: tuple[Literal["layer2", "layer3"], ...] = ("layer2", "layer3")
+    layers: Annotated[tuple[Literal["layer2", "layer3"], ...], Field(min_length=1)] = (
+        "layer2",
+        "layer3",
+    )
     """Feature maps that are concatenated (CANet: both, 1536 channels for a ResNet-50)."""
 
 
@@ -62,8 +65,10 @@ class ModelConfig:
     """MPM1 and MPM2 with the same weights. The paper's figure draws two."""
     mask: Literal["soft", "hard"] = "soft"
     """Predicted masks that MPM2 and MRM take: the softmax, or its argmax (PANet, SCL)."""
-    detach_mask: bool = False
-    """Whether gradients stop at these masks (CANet: they do; here all parts train jointly)."""
+    detach_mask: bool = True
+    """Whether gradients stop at these masks, as in CANet. Where they do not, the loss of s teaches
+    MPM1 to hide the support's mask, which F1 shows it, in q1: s is then nearly perfect and q1 poor
+    (docs/results.md)."""
     refine_vector: Literal["annotation", "predicted"] = "annotation"
     """Mask that pools the vector of the MRM: the given one (eq. 5, "given by MPM"), or the
     re-predicted s: the active reference carried one step further."""
@@ -90,6 +95,10 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if {"mpm1", "mrm"} <= set(self.without):
             raise ValueError("without mpm1 and mrm nothing predicts the query's mask")
+        if self.pairing == "concatenate" and self.fusion == "mask":
+            raise ValueError("fusion mask refines each pair alone: pairing cannot be concatenate")
+        if self.cbam_kernel % 2 == 0:
+            raise ValueError(f"cbam_kernel is {self.cbam_kernel}: an odd one keeps the size")
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -142,6 +151,10 @@ class DataConfig:
     cache_views: Positive = 2
     """Versions of every training image in the cache: the plain one and augmented ones."""
 
+    def __post_init__(self) -> None:
+        if self.held_out and self.kind != "folder":
+            raise ValueError(f"held_out is for a plain folder: {self.kind} has folds")
+
 
 @dataclass(frozen=True, config=_STRICT)
 class StageConfig:
@@ -154,6 +167,10 @@ class StageConfig:
     trainable: Literal["all", "fusion"] = "all"
     """"fusion" trains CMM (or attention) and MRM, and keeps MPM1, MPM2 and the reduction."""
 
+    def __post_init__(self) -> None:
+        if self.shots[0] > self.shots[1]:
+            raise ValueError(f"shots are {self.shots[0]}..{self.shots[1]}: give least, then most")
+
 
 @dataclass(frozen=True, config=_STRICT)
 class TrainConfig:
@@ -161,7 +178,7 @@ class TrainConfig:
 
     backbone_weights: str = "imagenet"
     """"imagenet" takes torchvision's (a download), "random" none, else a safetensors file."""
-    stages: tuple[StageConfig, ...] = (
+    stages: Annotated[tuple[StageConfig, ...], Field(min_length=1)] = (
         StageConfig(iterations=20_000),
         StageConfig(iterations=5_000, shots=(1, 5), trainable="fusion"),
     )
@@ -184,7 +201,9 @@ class TrainConfig:
     """Weights of the losses of q1, s and q2 (eqs 1 and 2)."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """bf16 and fp16 are automatic mixed precision; fp16 needs a GPU."""
-    seed: int = 0
+    store: Literal["fp32", "fp16"] = "fp32"
+    """Numbers in the checkpoint: fp16 halves the file, for a model that is given away."""
+    seed: Annotated[int, Field(ge=0)] = 0
     device: str = "auto"
     workers: Annotated[int, Field(ge=0)] = 0
     """Processes that read images; 0 reads in the training process."""
@@ -233,7 +252,10 @@ def load_config(path: Path | None = None, overrides: Iterable[str] = ()) -> Conf
                 "configs/ in the repository has some to start from",
             ) from None
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ConfigError(f"{path} is not readable YAML: {_one_line(error)}") from error
+            raise ConfigError(
+                f"{path} is not readable YAML: {_one_line(error)}",
+                "the line above is where reading stopped; configs/ has some to compare with",
+            ) from error
         if loaded is not None and not isinstance(loaded, dict):
             raise ConfigError(f"{path} is not a mapping of keys to values", "start from configs/")
         tree = loaded or {}
@@ -299,12 +321,13 @@ def _explain(error: ValidationError, source: str) -> ConfigError:
         known = _keys_beside(first["loc"])
         hint = f"the keys there are: {', '.join(known)}" if known else ""
         return ConfigError(f"{source} has the unknown key '{place}'", hint)
-    message = first["msg"].removeprefix("Value error, ")
+    hint = "see arnet/config.py for every key, its type and its default"
+    if first["type"] == "missing":
+        return ConfigError(f"{source} lacks '{place}'", hint)
+    # A contradiction between values says itself which; elsewhere the value is what is wrong.
+    found = "" if first["type"] == "value_error" else f" is {first['input']!r}"
     return ConfigError(
-        f"{source}: '{place}' is {first['input']!r}: {message}"
-        if place
-        else f"{source}: {message}",
-        "see arnet/config.py for every key, its type and its default",
+        f"{source}: '{place}'{found}: {first['msg'].removeprefix('Value error, ')}", hint
     )
 
 

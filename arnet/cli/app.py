@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from typing import Annotated
 
 import typer
 
 from arnet.cli import console, evaluate, infer, train
-from arnet.runtime.errors import ArnetError
+from arnet.runtime.errors import ArnetError, OutputError
 from arnet.version import __version__
 
 app = typer.Typer(
@@ -49,7 +50,16 @@ def _options(
 def main() -> None:
     """Run the program; an error that the user can mend is printed and exits with code 2."""
     try:
-        app()
+        try:
+            app()
+        except OSError as error:
+            # Whatever was being written, such as the log of a training.
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            place = f" while writing {error.filename}" if error.filename else ""
+            raise OutputError(
+                f"the disk is full{place}", "make space, or write to another disk"
+            ) from error
     except ArnetError as error:
         if _debug:
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -31,15 +32,18 @@ def show_error(error: ArnetError) -> None:
         err.print(error.hint, markup=False)
 
 
-def next_command(text: str) -> None:
-    """The last line of a command: what to type next."""
+def next_command(*words: object) -> None:
+    """The last line of a command: what to type next, its words quoted for the shell."""
     out.print("\n[bold]Next:[/]", end=" ")
-    out.print(text, markup=False)
+    out.print(shlex.join(str(word) for word in words), markup=False)
 
 
 @contextmanager
 def progress_bar(*extra: str) -> Iterator[Progress]:
-    """A progress bar on stderr with time left; ``extra`` are fields shown at its end."""
+    """A progress bar on stderr with time left; ``extra`` are fields shown at its end.
+
+    Where stderr is no terminal, such as a log file, there is none.
+    """
     columns = [
         TextColumn("{task.description}"),
         BarColumn(),
@@ -48,7 +52,7 @@ def progress_bar(*extra: str) -> Iterator[Progress]:
         TimeRemainingColumn(),
         *(TextColumn(f"{{task.fields[{name}]}}") for name in extra),
     ]
-    with Progress(*columns, console=err) as progress:
+    with Progress(*columns, console=err, disable=not err.is_terminal) as progress:
         yield progress
 
 

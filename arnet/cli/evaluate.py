@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -24,11 +24,11 @@ def evaluate(
     ] = "standard",
     shots: Annotated[int, typer.Option(min=1, help="Supports of each episode, k.")] = 1,
     annotation: Annotated[
-        str, typer.Option(help="What the supports are given with: 'mask' or 'box'.")
+        Literal["mask", "box"], typer.Option(help="What the supports are given with.")
     ] = "mask",
     fusion: Annotated[
-        str | None,
-        typer.Option(help="cmm, attention or mask, in place of the checkpoint's (Table 6)."),
+        Literal["cmm", "attention", "mask"] | None,
+        typer.Option(help="How k shots are joined, in place of the checkpoint's way (Table 6)."),
     ] = None,
     without: Annotated[
         str | None,
@@ -50,20 +50,23 @@ def evaluate(
     cache: Annotated[
         str | None, typer.Option(help="Folder to keep the backbone's features in.")
     ] = None,
-    precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
+    precision: Annotated[
+        Literal["fp32", "bf16", "fp16"], typer.Option(help="Of the computation.")
+    ] = "fp32",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
     json: Annotated[
         Path | None, typer.Option(help="Also write the result as JSON.", show_default=False)
     ] = None,
 ) -> None:
-    """Measure mIoU and binary IoU of a checkpoint on classes it was not trained on.
+    r"""Measure mIoU and binary IoU of a checkpoint on classes it was not trained on.
 
-    The masks q1, s and q2 are scored apart; where the data are not the full benchmark, it says so.
+    The masks q1, s and q2 are scored apart, and the paper's figure stands beside
+    them. Where the data are not the full benchmark, it says so.
 
-    Example: arnet eval --checkpoint runs/fold2/checkpoint.safetensors --data .data --shots 5
+    Example:
+      arnet eval --checkpoint runs/fold2/checkpoint.safetensors --data .data \
+        --shots 5 --baseline --json runs/fold2/5-shot.json
     """
-    _choose("--annotation", annotation, ("mask", "box"))
-    _choose("--precision", precision, ("fp32", "bf16", "fp16"))
     console.need_torch()
     from dataclasses import replace
 
@@ -91,7 +94,7 @@ def evaluate(
     request = report.Request(
         rules,
         shots,
-        "box" if annotation == "box" else "mask",
+        annotation,
         tuple(classes.split(",")) if classes else (),
         baseline,
         PRECISIONS[precision],
@@ -114,13 +117,9 @@ def evaluate(
         write_json(json, result)
         console.out.print(f"\nWritten to {json}", markup=False)
     console.next_command(
-        f"arnet infer --checkpoint {checkpoint} --support examples/horse --query examples/queries"
+        *("arnet", "infer", "--checkpoint", checkpoint),
+        *("--support", "examples/horse", "--query", "examples/queries"),
     )
-
-
-def _choose(option: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise typer.BadParameter(f"choose one of {', '.join(allowed)}", param_hint=option)
 
 
 def _show(result: dict[str, Any]) -> None:
@@ -132,22 +131,23 @@ def _show(result: dict[str, Any]) -> None:
         f"{len(protocol['seeds'])} seeds, {result['shots']}-shot, {result['annotation']}s",
         markup=False,
     )
-    rows = {**result["scores"]}
+    columns = {**result["scores"]}
     if "baseline" in result:
-        rows["baseline"] = result["baseline"]
-    names = list(result["pairs"])
-    table = Table("", "mIoU", "binary IoU", *names, box=None)
-    for name, row in rows.items():
-        per_class = row["per_class"]
-        table.add_row(
-            name,
-            _figure(row["mean_iou"]),
-            _figure(row["binary_iou"]),
-            *(_figure(per_class[c]) if c in per_class else "-" for c in names),
-        )
+        columns["baseline"] = result["baseline"]
+    scores = list(columns.values())
+    table = Table("", *columns, box=None)
+    mean = [_figure(score["mean_iou"]) for score in scores]
+    binary = [_figure(score["binary_iou"]) for score in scores]
     if result["paper"]:
-        paper = result["paper"]["mean_iou_of_four_splits"]
-        table.add_row("paper, mean of 4 splits", f"{paper:.1f}", *["-"] * (len(names) + 1))
+        table.add_column("paper, 4 splits")
+        mean.append(f"{result['paper']['mean_iou_of_four_splits']:.1f}")
+    table.add_row("mIoU", *mean)
+    table.add_row("binary IoU", *binary)
+    for name, count in result["pairs"].items():
+        row = [score["per_class"].get(name) for score in scores]
+        table.add_row(
+            f"  {name} ({count} images)", *("-" if f is None else _figure(f) for f in row)
+        )
     console.out.print(table)
     if result["note"]:
         console.out.print(f"note: {result['note']}", markup=False, style="yellow")

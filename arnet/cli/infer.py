@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -25,7 +26,10 @@ def infer(
     ],
     query: Annotated[
         str,
-        typer.Option(help="Photograph, folder or 'glob' to segment.", show_default=False),
+        typer.Option(
+            help="Photograph, folder or quoted pattern ('photos/*.jpg') to segment.",
+            show_default=False,
+        ),
     ],
     checkpoint: Annotated[
         Path,
@@ -41,14 +45,15 @@ def infer(
         ),
     ] = None,
     annotation: Annotated[
-        str, typer.Option(help="'as-is', or 'box' to reduce masks to their boxes.")
+        Literal["as-is", "box"], typer.Option(help="'box' reduces masks to their boxes.")
     ] = "as-is",
     figure: Annotated[
         bool,
         typer.Option("--figure", help="Also draw supports, query, q1, s and q2 side by side."),
     ] = False,
     prob: Annotated[
-        bool, typer.Option("--prob", help="Also write probabilities (float16 .npy).")
+        bool,
+        typer.Option("--prob", help="Also write probabilities (float16 .npy, a map per class)."),
     ] = False,
     size: Annotated[
         int | None,
@@ -58,23 +63,24 @@ def infer(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
 ) -> None:
-    """Cut a thing out of photographs, from a few examples.
+    r"""Cut a thing out of photographs, from a few examples.
 
-    Writes NAME_mask.png at the photograph's size, NAME_overlay.png and results.json.
+    Writes for each photograph NAME_mask.png in its own size (0 and 255; with
+    several classes their numbers) and NAME_overlay.png, and results.json.
 
-    Example: arnet infer --checkpoint runs/train/checkpoint.safetensors
-    --support examples/horse --query examples/queries
+    Example:
+      arnet infer --checkpoint runs/train/checkpoint.safetensors \
+        --support examples/horse --query examples/queries
     """
     from arnet.runtime.images import find_images
     from arnet.runtime.inference import Outputs, read_classes
     from arnet.runtime.inference import infer as run
 
-    if annotation not in ("as-is", "box"):
-        raise typer.BadParameter("choose 'as-is' or 'box'", param_hint="--annotation")
     queries = find_images(query)
-    classes = read_classes(support, label or [], "box" if annotation == "box" else "as-is")
+    classes = read_classes(support, label or [], annotation)
     for name, members in classes.items():
-        console.out.print(f"{name}: {len(members)} supports", markup=False, style="bold")
+        plural = "" if len(members) == 1 else "s"
+        console.out.print(f"{name}: {len(members)} support{plural}", markup=False, style="bold")
         for member in members:
             console.out.print(f"  {member.source}", markup=False)
 
@@ -91,7 +97,8 @@ def infer(
         results = run(segmenter, classes, queries, out, Outputs(prob, figure), done)
     _show(results)
     console.out.print(f"\nWritten to {out}: masks, overlays and results.json", markup=False)
-    console.next_command(f"open {out / results[0].path.stem}_overlay.png")
+    viewer = {"darwin": "open", "win32": "start"}.get(sys.platform, "xdg-open")
+    console.next_command(viewer, out / f"{results[0].path.stem}_overlay.png")
 
 
 def _show(results: list[Result]) -> None:

@@ -17,7 +17,7 @@ def train(
     overrides: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[KEY=VALUE]...",
+            metavar="KEY=VALUE",
             help="Overrides of the configuration, such as train.batch_size=8 model.fusion=mask.",
             show_default=False,
         ),
@@ -48,15 +48,18 @@ def train(
         bool, typer.Option("--resume", help="Continue the training in --out.")
     ] = False,
 ) -> None:
-    """Train on episodes of a data set.
+    r"""Train on episodes of a data set.
 
-    Writes config.yaml, log.jsonl, tensorboard/, checkpoint.safetensors (the last), best.safetensors
-    and state.safetensors, from which --resume continues: a killed training loses at most
-    train.save_every iterations.
+    Writes config.yaml, log.jsonl, tensorboard/, checkpoint.safetensors (the last
+    one), best.safetensors and state.safetensors, from which --resume continues:
+    a killed training loses at most train.save_every iterations.
 
-    Example: arnet train --config configs/pascal-part.yaml --data .data --fold 2 --out runs/fold2
+    Example:
+      arnet train --config configs/pascal-part.yaml --data .data --fold 2 \
+        --out runs/fold2
 
-    On several GPUs: torchrun --nproc-per-node 4 -m arnet train ...
+    On several GPUs:
+      torchrun --nproc-per-node 4 -m arnet train ...
     """
     console.need_torch()
     from arnet.config import load_config
@@ -70,6 +73,8 @@ def train(
         changes.append(f"data.fold={fold}")
     if config is None and resume and (out / CONFIG).is_file():
         config = out / CONFIG
+    if resume and not (out / STATE).is_file():
+        console.err.print(f"nothing to resume in {out}: this is a new training", markup=False)
     settings = load_config(config, changes)
     with join_processes(settings.train.device) as process, console.progress_bar("losses") as bar:
         reporter = _Reporter(bar, process.first)
@@ -81,9 +86,8 @@ def train(
             if process.first:
                 saved = (out / STATE).is_file()
                 console.out.print("stopped" + ("" if saved else " before the first checkpoint"))
-                console.next_command(
-                    f"arnet train --out {out} --resume" if saved else "arnet train --help"
-                )
+                again = ("--out", out, "--resume") if saved else ("--help",)
+                console.next_command("arnet", "train", *again)
             raise typer.Exit(130) from None
     if process.first:
         minutes = position.seconds / 60
@@ -92,7 +96,8 @@ def train(
             markup=False,
         )
         console.next_command(
-            f"arnet eval --checkpoint {out / LAST} --data {settings.data.root} --shots 1"
+            *("arnet", "eval", "--checkpoint", out / LAST),
+            *("--data", settings.data.root, "--shots", 1),
         )
 
 

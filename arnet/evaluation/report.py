@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from arnet.checkpoint import Checkpoint
-from arnet.config import Config, config_from_dict, config_to_dict
+from arnet.config import Config, config_from_dict, config_to_dict, with_model
 from arnet.data import EvaluationEpisodes, SegmentationDataset
 from arnet.evaluation.evaluator import Scores, evaluate
 from arnet.evaluation.predictors import (
@@ -55,9 +55,7 @@ def change_model(checkpoint: Checkpoint, **changes: Any) -> Checkpoint:
     Raises:
         CheckpointError: the change needs weights that the checkpoint does not have.
     """
-    tree = config_to_dict(checkpoint.config)
-    tree["model"].update(changes)
-    config = config_from_dict(tree, source="the command line")
+    config = with_model(checkpoint.config, **changes)
     model = ARNet(config.model)
     own, needed = checkpoint.model.state_dict(), model.state_dict()
     missing = sorted(needed.keys() - own.keys())

@@ -23,6 +23,7 @@ from arnet.modeling.cmm import CMM
 from arnet.modeling.layers import masked_pool, resize_mask
 from arnet.modeling.mpm import MPM
 from arnet.modeling.mrm import MRM
+from arnet.runtime.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -202,7 +203,8 @@ class ARNet(nn.Module):
             logits = logits.detach()
         maps = logits.float().softmax(dim=1)
         if self.config.mask == "hard":
-            hard = (maps == maps.amax(dim=1, keepdim=True)).float()
+            foreground = (maps[:, 1:] > maps[:, :1]).float()
+            hard = torch.cat([1 - foreground, foreground], dim=1)
             # The value is the argmax, the gradient that of the softmax.
             maps = hard + maps - maps.detach()
         return maps
@@ -215,6 +217,11 @@ class ARNet(nn.Module):
                 state.features.flatten(0, 1), s[:, :, 1:].flatten(0, 1), self.config.pooling
             ).unflatten(0, vectors.shape[:2])
         pairs = torch.cat([q1, s], dim=2)
+        if self.config.pairing == "concatenate" and state.shots != self.config.pairing_shots:
+            raise ConfigError(
+                f"this model takes exactly {self.config.pairing_shots} supports, not {state.shots}",
+                "model.pairing=mean trains one that takes any number",
+            )
         if self.config.fusion == "mask":
             each = torch.stack(
                 [self.mrm(query, vectors[:, i], pairs[:, i]) for i in range(state.shots)], dim=1

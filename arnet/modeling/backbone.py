@@ -101,8 +101,8 @@ def load_backbone_weights(backbone: Backbone, config: BackboneConfig, source: st
             )
         weights = torchvision.models.get_model_weights(config.name).IMAGENET1K_V1
         try:
-            tensors = weights.get_state_dict(progress=True)
-        except OSError as error:
+            tensors = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
+        except (OSError, RuntimeError) as error:  # RuntimeError: the hash is another
             raise CheckpointError(
                 f"torchvision's {config.name} weights could not be downloaded: {error}",
                 "set train.backbone_weights to a safetensors file",

@@ -82,5 +82,10 @@ def choose_device(name: str, local_rank: int = 0) -> torch.device:
             raise ConfigError(f"device '{name}' was asked for, and torch sees no GPU", "use cpu")
         if device.index is None:
             device = torch.device("cuda", local_rank)
+        if device.index >= torch.cuda.device_count():
+            raise ConfigError(
+                f"device '{device}' was asked for, and there are {torch.cuda.device_count()} GPUs",
+                "they are counted from cuda:0; torchrun takes one for each process",
+            )
         torch.cuda.set_device(device)
     return device

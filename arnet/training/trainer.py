@@ -93,6 +93,7 @@ class Trainer:
             )
         if train.precision == "fp16" and process.device.type != "cuda":
             raise ConfigError("precision fp16 needs a GPU", "use train.precision=bf16 or fp32")
+        check_stages(config)
         self.config, self.out, self.process, self.reporter = config, out, process, reporter
         torch.manual_seed(train.seed)
         # Not channels_last: on a CPU in bf16 torch 2.14's gradient of a dilated convolution's
@@ -184,6 +185,9 @@ class Trainer:
     ) -> dict[str, float]:
         train, device = self.config.train, self.process.device
         self.model.train()
+        for part in self.model.children():
+            # What a stage does not train keeps its running statistics and has no dropout.
+            part.train(any(parameter.requires_grad for parameter in part.parameters()))
         optimizer.zero_grad(set_to_none=True)
         size = batch.query.shape[0] // train.accumulate
         sums: dict[str, float] = {}
@@ -289,6 +293,13 @@ class Trainer:
     def _open_validation(self) -> tuple[SegmentationDataset, InputSource]:
         novel = self.config.train.validate_classes == "novel"
         dataset = open_split(self.config, "val", "default" if novel else "training")
+        most = max(stage.config.shots[1] for stage in self.stages)
+        if not dataset.classes_with(most + 1):
+            raise DataError(
+                f"no class of {dataset.name} has the {most + 1} images that validating with "
+                f"{most} shots needs",
+                "add validation images, or set train.validate_every=0",
+            )
         return dataset, self._open(dataset, augmented=False)
 
     def _open(self, dataset: SegmentationDataset, augmented: bool) -> InputSource:
@@ -328,6 +339,27 @@ class Trainer:
             "data": self.dataset.name,
             "trained_classes": [self.dataset.class_names[c] for c in self.dataset.classes],
         }
+
+
+def check_stages(config: Config) -> None:
+    """Refuse, before anything is computed, stages that the model cannot be trained in.
+
+    Raises:
+        ConfigError: a stage has nothing to train, or other shots than the model takes.
+    """
+    model = config.model
+    for number, stage in enumerate(config.train.stages):
+        if stage.trainable == "fusion" and "mrm" in model.without:
+            raise ConfigError(
+                f"train.stages.{number} trains the fusion, and without mrm there is none",
+                'add the override train.stages="[{iterations: 20000}]"',
+            )
+        if model.pairing == "concatenate" and set(stage.shots) != {model.pairing_shots}:
+            raise ConfigError(
+                f"train.stages.{number} has {stage.shots[0]} to {stage.shots[1]} shots, "
+                f"model.pairing=concatenate takes exactly {model.pairing_shots}",
+                f"set its shots to [{model.pairing_shots}, {model.pairing_shots}]",
+            )
 
 
 def choose_trainable(model: ARNet, trainable: str) -> list[nn.Parameter]:
