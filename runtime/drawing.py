@@ -1,9 +1,8 @@
-"""Masks drawn over photographs, and grids of captioned pictures."""
+"""Masks and boxes drawn over photographs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,8 +26,8 @@ CLASS_COLOURS: tuple[Colour, ...] = (
 SUPPORT_COLOUR = CLASS_COLOURS[1]
 PREDICTION_COLOUR = CLASS_COLOURS[5]
 
-_INK = (32, 32, 32)
-_WHITE = (255, 255, 255)
+INK = (32, 32, 32)
+WHITE = (255, 255, 255)
 
 
 def voc_palette() -> NDArray[np.uint8]:
@@ -77,7 +76,7 @@ def overlay(
     tinted = image[inside] * (1 - alpha) + np.array(colour) * alpha
     drawn[inside] = np.rint(tinted).astype(np.uint8)
     width = _line_width(inside.shape)
-    drawn[_grow(inside, width) & ~inside] = _WHITE
+    drawn[_grow(inside, width) & ~inside] = WHITE
     drawn[inside & _grow(~inside, width)] = colour
     return drawn
 
@@ -134,107 +133,6 @@ def draw_support(support: Support) -> NDArray[np.uint8]:
     return overlay(support.image, support.mask, SUPPORT_COLOUR)
 
 
-@dataclass(frozen=True)
-class Cell:
-    """A picture of a grid with its caption.
-
-    Attributes:
-        image: (H, W, 3) uint8, RGB, of any size.
-        caption: one line below it; cut to the cell's width with an ellipsis.
-    """
-
-    image: NDArray[np.uint8]
-    caption: str = ""
-
-
-def grid(cells: Sequence[Sequence[Cell | None]], cell_size: int = 240) -> NDArray[np.uint8]:
-    """Lay out pictures in rows on white.
-
-    Args:
-        cells: the rows; None leaves a place empty, and rows may differ in length.
-        cell_size: longest side of a picture, in pixels; smaller ones are enlarged to it.
-
-    Returns:
-        (H, W, 3) uint8, RGB. A row is as high as its highest picture; all stand on its lower edge.
-    """
-    gap = max(4, cell_size // 20)
-    text_size = max(10, cell_size // 15)
-    font = ImageFont.load_default(size=text_size)
-    columns = max((len(row) for row in cells), default=0)
-    captions = any(cell and cell.caption for row in cells for cell in row)
-    line = text_size * 3 // 2 if captions else 0
-    fitted = [[_fit(cell.image, cell_size) if cell else None for cell in row] for row in cells]
-    heights = [max((image.height for image in row if image), default=0) for row in fitted]
-    canvas = Image.new(
-        "RGB",
-        (columns * (cell_size + gap) + gap, sum(heights) + len(cells) * (line + gap) + gap),
-        _WHITE,
-    )
-    draw = ImageDraw.Draw(canvas)
-    top = gap
-    for row, images, height in zip(cells, fitted, heights, strict=True):
-        for column, (cell, image) in enumerate(zip(row, images, strict=True)):
-            if cell is None or image is None:
-                continue
-            centre = gap + column * (cell_size + gap) + cell_size // 2
-            canvas.paste(image, (centre - image.width // 2, top + height - image.height))
-            caption = _shorten(cell.caption, cell_size, draw, font)
-            draw.text((centre, top + height + gap // 4), caption, _INK, font, anchor="ma")
-        top += height + line + gap
-    return np.array(canvas)
-
-
-@dataclass(frozen=True)
-class FigureRow:
-    """One query with its supports and what the steps of the network made of it.
-
-    Attributes:
-        supports: the annotated supports.
-        query: (H, W, 3) uint8, RGB.
-        q1: (H, W) mask of the query after the first step, None where the step is left out.
-        s: mask of the first support as predicted from the query, at that support's size, or None.
-        q2: (H, W) the final mask of the query.
-        name: the class, for the captions.
-    """
-
-    supports: Sequence[Support]
-    query: NDArray[np.uint8]
-    q1: NDArray[Any] | None
-    s: NDArray[Any] | None
-    q2: NDArray[Any]
-    name: str = field(default="")
-
-
-def figure(rows: Sequence[FigureRow], cell_size: int = 240) -> NDArray[np.uint8]:
-    """Draw supports, query, q1, s and q2 from left to right, as in Fig. 6 of the paper.
-
-    Args:
-        rows: one per query; fewer supports than in another row leave places empty.
-        cell_size: longest side of a picture, in pixels.
-
-    Returns:
-        (H, W, 3) uint8, RGB.
-    """
-    shots = max((len(row.supports) for row in rows), default=0)
-    return grid([_figure_cells(row, shots) for row in rows], cell_size)
-
-
-def _figure_cells(row: FigureRow, shots: int) -> list[Cell | None]:
-    cells: list[Cell | None] = [None] * (shots - len(row.supports))
-    for number, support in enumerate(row.supports, start=1):
-        caption = "support" if len(row.supports) == 1 else f"support {number}"
-        caption += f": {row.name}" if row.name else ""
-        cells.append(Cell(draw_support(support), caption))
-    cells.append(Cell(row.query, "query"))
-    cells.append(Cell(overlay(row.query, row.q1), "q1: first mask") if row.q1 is not None else None)
-    if row.s is not None:
-        cells.append(Cell(overlay(row.supports[0].image, row.s), "s: support, re-predicted"))
-    else:
-        cells.append(None)
-    cells.append(Cell(overlay(row.query, row.q2), "q2: refined mask"))
-    return cells
-
-
 def _line_width(shape: tuple[int, ...]) -> int:
     return max(1, round(min(shape[:2]) / 130))
 
@@ -267,30 +165,10 @@ def _with_legend(image: NDArray[np.uint8], names: Mapping[int, str]) -> NDArray[
             x, y = size, y + size * 3 // 2
         places.append((x, y, number, name))
         x += length
-    canvas = Image.new("RGB", (width, y + size * 2), _WHITE)
+    canvas = Image.new("RGB", (width, y + size * 2), WHITE)
     canvas.paste(Image.fromarray(image), ((width - image.shape[1]) // 2, 0))
     draw = ImageDraw.Draw(canvas)
     for x, y, number, name in places:
-        draw.rectangle((x, y, x + size, y + size), class_colour(number), _INK)
-        draw.text((x + size * 3 // 2, y + size // 2), name, _INK, font, anchor="lm")
+        draw.rectangle((x, y, x + size, y + size), class_colour(number), INK)
+        draw.text((x + size * 3 // 2, y + size // 2), name, INK, font, anchor="lm")
     return np.array(canvas)
-
-
-def _fit(image: NDArray[np.uint8], cell_size: int) -> Image.Image:
-    height, width = image.shape[:2]
-    scale = cell_size / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return Image.fromarray(image).resize(size, Image.Resampling.LANCZOS)
-
-
-def _shorten(
-    text: str,
-    width: int,
-    draw: ImageDraw.ImageDraw,
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
-) -> str:
-    if draw.textlength(text, font) <= width:
-        return text
-    while text and draw.textlength(text + "…", font) > width:
-        text = text[:-1]
-    return text + "…"

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from arnet.runtime.drawing import FigureRow, figure, label_overlay, overlay, voc_palette
+from arnet.runtime.drawing import label_overlay, overlay, voc_palette
 from arnet.runtime.errors import ImageError
+from arnet.runtime.figure import FigureRow, figure
 from arnet.runtime.images import read_image, save_image
 from arnet.runtime.output import atomic_write
 from arnet.runtime.results import Result, Segment, write_results
@@ -29,7 +30,8 @@ class Outputs:
     """What is written beside the masks and the overlays.
 
     Attributes:
-        probabilities: each class's foreground probability as float16 .npy.
+        probabilities: the foreground probability as float16 .npy, (H, W), or (classes, H, W) in
+            the order of results.json.
         figure: the grid of supports, query, q1, s and q2 (Fig. 6 of the paper).
     """
 
@@ -102,11 +104,12 @@ def infer(
         image = read_image(path)
         read = time.perf_counter() - began
         segmentation = segmenter.segment(image, states)
-        _write(out, name, image, supports, segmentation, outputs)
+        labels = segmentation.labels()
+        _write(out, name, image, supports, segmentation, labels, outputs)
         result = Result(
             path,
             (image.shape[0], image.shape[1]),
-            _segments(segmentation),
+            _segments(segmentation, labels),
             {
                 "read": read,
                 **segmentation.seconds,
@@ -121,8 +124,7 @@ def infer(
     return results
 
 
-def _segments(segmentation: Segmentation) -> tuple[Segment, ...]:
-    labels = segmentation.labels()
+def _segments(segmentation: Segmentation, labels: NDArray[np.uint8]) -> tuple[Segment, ...]:
     return tuple(
         Segment.from_mask(name, labels == number, masks.probability)
         for number, (name, masks) in enumerate(segmentation.classes.items(), start=1)
@@ -135,9 +137,9 @@ def _write(
     image: NDArray[np.uint8],
     supports: Mapping[str, Sequence[Support]],
     segmentation: Segmentation,
+    labels: NDArray[np.uint8],
     outputs: Outputs,
 ) -> None:
-    labels = segmentation.labels()
     if len(segmentation.classes) == 1:
         save_image(out / f"{name}_mask.png", np.where(labels == 1, 255, 0).astype(np.uint8))
         drawn = overlay(image, labels)
@@ -146,20 +148,18 @@ def _write(
         drawn = label_overlay(image, labels, list(segmentation.classes))
     save_image(out / f"{name}_overlay.png", drawn)
     if outputs.probabilities:
-        for label, masks in segmentation.classes.items():
-            suffix = "" if len(segmentation.classes) == 1 else f"_{label}"
-            with (
-                atomic_write(out / f"{name}_prob{suffix}.npy") as temporary,
-                temporary.open("wb") as file,
-            ):
-                np.save(file, masks.probability.astype(np.float16), allow_pickle=False)
+        maps = [masks.probability.astype(np.float16) for masks in segmentation.classes.values()]
+        with atomic_write(out / f"{name}_prob.npy") as temporary, temporary.open("wb") as file:
+            np.save(file, maps[0] if len(maps) == 1 else np.stack(maps), allow_pickle=False)
     if outputs.figure:
         rows = [
             FigureRow(
                 supports[label],
                 image,
                 None if masks.first is None else masks.first > THRESHOLD,
-                None if masks.supports is None else _support_mask(masks.supports[0], members[0]),
+                None
+                if masks.supports is None
+                else [_support_mask(s, m) for s, m in zip(masks.supports, members, strict=True)],
                 masks.probability > THRESHOLD,
                 label,
             )

@@ -1,17 +1,12 @@
-"""What is drawn where: tint, contour, legend, grid."""
+"""What is drawn where: tint, contour, legend."""
 
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from arnet.runtime.drawing import (
-    Cell,
-    FigureRow,
     class_colour,
     draw_support,
-    figure,
-    grid,
     label_overlay,
     outline_boxes,
     overlay,
@@ -113,49 +108,3 @@ def test_supports_show_what_they_are():
     assert draw_support(as_mask)[20, 35].tolist() != [100, 100, 100]
     assert draw_support(as_box)[20, 35].tolist() == [100, 100, 100]
     assert draw_support(as_box)[10, 35].tolist() != [100, 100, 100]
-
-
-def test_grid_places_pictures_and_captions():
-    red = Cell(np.full((50, 100, 3), (255, 0, 0), np.uint8), "red")
-    blue = Cell(np.full((100, 50, 3), (0, 0, 255), np.uint8))
-    drawn = grid([[red, None], [None, blue, red]], cell_size=100)
-    assert drawn.shape[1] == 3 * 100 + 4 * 5
-    is_red = (drawn == (255, 0, 0)).all(axis=2)
-    is_blue = (drawn == (0, 0, 255)).all(axis=2)
-    assert is_red.sum() == 2 * 50 * 100
-    assert is_blue.sum() == 100 * 50
-    assert is_red[5:55, 5:105].all()
-    text = drawn[55 : 55 + 15, 5:105]
-    assert (text.max(axis=2) < 100).any()  # the caption, below its picture
-    assert np.nonzero(is_blue.any(axis=0))[0].tolist() == list(range(135, 185))  # centred
-
-
-def test_captions_stay_in_their_cell():
-    cell = Cell(np.zeros((10, 100, 3), np.uint8) + 255, "a caption that is far too long " * 5)
-    drawn = grid([[None, cell, None]], cell_size=100)
-    ink = np.nonzero((drawn.max(axis=2) < 200).any(axis=0))[0]
-    assert len(ink)
-    assert ink.min() >= 5 + 105 - 1
-    assert ink.max() <= 5 + 105 + 100
-
-
-@pytest.mark.parametrize("rows", [[], [[]]])
-def test_empty_grid(rows):
-    assert grid(rows).shape[2] == 3
-
-
-def test_figure_columns():
-    support = Support(Path("a.jpg"), GREY, MASK, "mask", "", None)
-    one = FigureRow([support], GREY, MASK, MASK, MASK, "cat")
-    two = FigureRow([support, support], GREY, None, None, MASK)
-    drawn = figure([one, two], cell_size=60)
-    gap = 4
-    assert drawn.shape[1] == 6 * (60 + gap) + gap
-    height = drawn.shape[0] // 2
-
-    def empty(row, column):
-        left = gap + column * (60 + gap)
-        return (drawn[row * height : row * height + 44, left : left + 60] == 255).all()
-
-    assert [empty(0, column) for column in range(6)] == [True] + [False] * 5
-    assert [empty(1, column) for column in range(6)] == [False] * 3 + [True, True, False]
