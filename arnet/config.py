@@ -40,6 +40,10 @@ class BackboneConfig:
     )
     """Feature maps that are concatenated (CANet: both, 1536 channels for a ResNet-50)."""
 
+    def __post_init__(self) -> None:
+        if self.layers not in (("layer2", "layer3"), ("layer2",), ("layer3",)):
+            raise ValueError("layers are layer2 and layer3, in this order, or one of them")
+
 
 @dataclass(frozen=True, config=_STRICT)
 class ModelConfig:
@@ -78,7 +82,7 @@ class ModelConfig:
     pairing_shots: Positive = 5
     cbam_reduction: Positive = 16
     cbam_kernel: Positive = 7
-    aspp_rates: tuple[Positive, ...] = (6, 12, 18)
+    aspp_rates: Annotated[tuple[Positive, ...], Field(min_length=1)] = (6, 12, 18)
     fusion: Literal["cmm", "attention", "mask"] = "cmm"
     """k shots: CMM (eq. 8), attention over the shots (CANet), or the union of the k one-shot masks
     (OSLSM); Table 6."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 THRESHOLD = 0.5
-"""Foreground probability from which a pixel belongs to a class."""
+"""Foreground probability above which a pixel belongs to a class."""
 
 State = TypeVar("State")
 

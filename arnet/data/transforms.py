@@ -100,7 +100,7 @@ def augment(
     """Flips, scales, rotates and recolours; the mask follows every move.
 
     What comes in from outside the photograph is 255 in the mask, so it is never trained on. A scale
-    and rotation that would move all foreground out of the picture is not applied.
+    and rotation that would move a class out of the picture is not applied.
 
     Args:
         image: uint8 of shape (3, H, W).
@@ -174,7 +174,7 @@ def _move(
     ]
     motion = {"angle": angle, "translate": shift, "scale": scale, "shear": [0.0, 0.0]}
     moved = F.affine(mask, **motion, interpolation=InterpolationMode.NEAREST, fill=[IGNORE])
-    if _has_foreground(mask) and not _has_foreground(moved):
+    if not _classes_in(mask) <= _classes_in(moved):
         return image, mask
     return (
         F.affine(image, **motion, interpolation=InterpolationMode.BILINEAR, fill=_FILL),
@@ -182,8 +182,8 @@ def _move(
     )
 
 
-def _has_foreground(mask: torch.Tensor) -> bool:
-    return bool(((mask != 0) & (mask != IGNORE)).any())
+def _classes_in(mask: torch.Tensor) -> set[int]:
+    return set(mask.unique().tolist()) - {0, IGNORE}
 
 
 def _recolour(

@@ -165,7 +165,7 @@ class PrototypeBaseline:
 
 
 def read_episode(source: InputSource, episode: Episode) -> tuple[Tensor, Tensor, Tensor]:
-    """Inputs of the query (1, ...) and the supports (k, ...), and the supports' labels (k, S, S)."""
+    """Inputs of the query (1, ...) and supports (k, ...), and the supports' labels (k, S, S)."""
     query, _ = source.read(episode.query)
     read = [source.read(name) for name in episode.supports]
     labels = torch.stack(

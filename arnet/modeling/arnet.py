@@ -116,8 +116,7 @@ class ARNet(nn.Module):
     def _initialise(self) -> None:
         for name, module in self.named_modules():
             if isinstance(module, nn.Conv2d) and not name.startswith("backbone"):
-                last = module.out_channels == 2
-                if last:
+                if name.endswith(("conv3", "classify")):  # the logits of MPM and ASPP
                     nn.init.normal_(module.weight, std=0.01)
                 else:
                     nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
@@ -206,7 +205,7 @@ class ARNet(nn.Module):
             foreground = (maps[:, 1:] > maps[:, :1]).float()
             hard = torch.cat([1 - foreground, foreground], dim=1)
             # The value is the argmax, the gradient that of the softmax.
-            maps = hard + maps - maps.detach()
+            maps = hard + (maps - maps.detach())
         return maps
 
     def _refine(self, query: Tensor, state: SupportState, q1: Tensor, s: Tensor) -> Tensor:

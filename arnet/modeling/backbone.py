@@ -60,22 +60,18 @@ class Backbone(nn.Module):
             images: (N, 3, H, W), RGB, (x / 255 - mean) / std with ImageNet's mean and std.
 
         Returns:
-            (N, C, h, w), h = H / output stride (rounded up).
+            (N, C, h, w), h = H / output stride (rounded up); h = H / 8 for layer2 alone.
         """
-        x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
-        maps = {"layer2": self.layer2(self.layer1(x))}
-        maps["layer3"] = self.layer3(maps["layer2"])
-        finest = maps[self.layers[0]].shape[-2:]
-        # Only at output stride 16 do the two layers differ in size.
-        same = [
-            maps[name]
-            if maps[name].shape[-2:] == finest
-            else nn.functional.interpolate(
-                maps[name], size=finest, mode="bilinear", align_corners=False
+        layer2 = self.layer2(self.layer1(self.maxpool(self.relu(self.bn1(self.conv1(images))))))
+        if self.layers == ("layer2",):
+            return layer2
+        layer3 = self.layer3(layer2)
+        if layer2.shape[-2:] != layer3.shape[-2:]:  # at output stride 16
+            layer2 = nn.functional.interpolate(
+                layer2, size=layer3.shape[-2:], mode="bilinear", align_corners=False
             )
-            for name in self.layers
-        ]
-        return torch.cat(same, dim=1)
+        maps = {"layer2": layer2, "layer3": layer3}
+        return torch.cat([maps[name] for name in self.layers], dim=1)
 
 
 def load_backbone_weights(backbone: Backbone, config: BackboneConfig, source: str) -> None:

@@ -30,9 +30,10 @@ def arnet_loss(
     beta: float = 1.0,
     gamma: float = 1.0,
 ) -> Losses:
-    """α mean_i L_q1_i + β mean_i L_s_i + γ L_q2 (eq. 1 for one shot, eq. 2 for k).
+    """α L_q1 + β L_s + γ L_q2 (eq. 1 for one shot, eq. 2 for k).
 
-    Eq. 2 sums over the k supports; the mean keeps the balance of the parts the same for every k.
+    Eq. 2 sums over the k supports; a mean over the pixels of all of them keeps the balance of the
+    parts the same for every k.
 
     Args:
         prediction: logits at feature size; they are upsampled to the labels.

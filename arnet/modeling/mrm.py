@@ -1,4 +1,4 @@
-"""MRM, eqs 5 to 7: the refined mask of the query, from both first masks and the support's vector."""
+"""MRM, eqs 5 to 7: the query's refined mask, from both first masks and the support's vector."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ class MRM(nn.Module):
         self.aspp = ASPP(width, channels, aspp_rates, norm, dropout)
 
     def forward(self, query: Tensor, vector: Tensor, masks: Tensor) -> Tensor:
-        """F3 = [F_q; f_u(V_s)], F4 = [q1; s; conv(conv(F3))], X = CBAM(F4), ASPP(X ⊕ conv(conv(X))).
+        """Eqs 5 to 7.
+
+        F3 = [F_q; f_u(V_s)], F4 = [q1; s; conv(conv(F3))], X = CBAM(F4), ASPP(X ⊕ conv(conv(X))).
 
         Args:
             query: features (N, C, h, w).

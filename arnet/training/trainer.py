@@ -185,9 +185,9 @@ class Trainer:
     ) -> dict[str, float]:
         train, device = self.config.train, self.process.device
         self.model.train()
-        for part in self.model.children():
+        for module in self.model.children():
             # What a stage does not train keeps its running statistics and has no dropout.
-            part.train(any(parameter.requires_grad for parameter in part.parameters()))
+            module.train(any(parameter.requires_grad for parameter in module.parameters()))
         optimizer.zero_grad(set_to_none=True)
         size = batch.query.shape[0] // train.accumulate
         sums: dict[str, float] = {}

@@ -1,0 +1,144 @@
+"""The command line as a user runs it, and a checkpoint that costs nothing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from arnet.checkpoint import save_checkpoint
+from arnet.cli import main
+from arnet.config import Config, config_from_dict
+from arnet.modeling import ARNet
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Finished]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs ``arnet ARGUMENTS`` in this process, with the program's own handling of errors."""
+    # Tables and boxes of help are as wide as the terminal says.
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: object) -> Finished:
+        monkeypatch.setattr(sys, "argv", ["arnet", *map(str, arguments)])
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        out, err = capsys.readouterr()
+        return Finished(code, out, err)
+
+    return run
+
+
+@pytest.fixture
+def fails(run: Run) -> Callable[..., str]:
+    """Runs a command that must end with code 2, ``error:`` and ``hint:``; returns stderr."""
+
+    def fails(*arguments: object) -> str:
+        finished = run(*arguments)
+        assert finished.code == 2, finished
+        first, *rest = finished.err.splitlines()
+        assert first.startswith("error: ")
+        assert rest and rest[0].startswith("hint: ")
+        assert "Traceback" not in finished.err + finished.out
+        return finished.err
+
+    return fails
+
+
+@pytest.fixture(scope="session")
+def examples() -> Path:
+    """The example photographs of the repository."""
+    return Path(__file__).parents[2] / "examples"
+
+
+@pytest.fixture(scope="session")
+def tiny_config() -> Config:
+    """A model that answers in milliseconds: ResNet-18, 16 channels, 65 pixels."""
+    return config_from_dict(
+        {
+            "model": {"backbone": {"name": "resnet18"}, "channels": 16},
+            "data": {"image_size": 65},
+            "train": {"backbone_weights": "random"},
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model with random weights, which nevertheless sees something in about a third of the
+    pixels."""
+    path = tmp_path_factory.mktemp("checkpoint") / "checkpoint.safetensors"
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        save_checkpoint(path, ARNet(tiny_config.model), tiny_config, {})
+    return path
+
+
+@pytest.fixture
+def photograph() -> np.ndarray:
+    """A photograph of 60 x 40 pixels: bright disc on a dark gradient."""
+    rows, columns = np.mgrid[:40, :60]
+    disc = (rows - 20) ** 2 + (columns - 35) ** 2 < 150
+    dark = np.stack([rows * 2, columns, rows + columns], axis=2)
+    return np.where(disc[:, :, None], [230, 200, 60], dark).astype(np.uint8)
+
+
+@pytest.fixture
+def support(tmp_path: Path, photograph: np.ndarray) -> Path:
+    """A support folder: one photograph, a.png, and its mask, a_mask.png."""
+    folder = tmp_path / "support"
+    folder.mkdir()
+    Image.fromarray(photograph).save(folder / "a.png")
+    mask = np.where(photograph[:, :, 0] == 230, 255, 0).astype(np.uint8)
+    Image.fromarray(mask).save(folder / "a_mask.png")
+    return folder
+
+
+@pytest.fixture
+def query(tmp_path: Path, photograph: np.ndarray) -> Path:
+    """A photograph to segment, turned by half."""
+    path = tmp_path / "query.png"
+    Image.fromarray(photograph[::-1, ::-1].copy()).save(path)
+    return path
+
+
+@pytest.fixture
+def data(tmp_path: Path, photograph: np.ndarray) -> Path:
+    """A plain folder data set: 20 photographs, each with one of two things, "disc" and "ring"."""
+    root = tmp_path / "data"
+    for name in ("images", "masks"):
+        (root / name).mkdir(parents=True)
+    (root / "classes.txt").write_text("disc\nring\n")
+    rows, columns = np.mgrid[:40, :60]
+    rng = np.random.default_rng(0)
+    for number in range(20):
+        y, x = rng.integers(14, 26), rng.integers(14, 46)
+        distance = np.hypot(rows - y, columns - x)
+        class_id = 1 + number // 2 % 2
+        thing = distance < 12 if class_id == 1 else (distance < 13) & (distance > 7)
+        image = rng.integers(0, 90, (40, 60, 3))
+        image[thing] += np.array([150, 100, 20])
+        Image.fromarray(image.astype(np.uint8)).save(root / "images" / f"{number:02}.png")
+        labels = np.where(thing, class_id, 0).astype(np.uint8)
+        Image.fromarray(labels).save(root / "masks" / f"{number:02}.png")
+    return root

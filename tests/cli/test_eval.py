@@ -1,0 +1,144 @@
+"""``arnet eval`` on a folder of photographs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from arnet.checkpoint import save_checkpoint
+from arnet.config import Config, config_from_dict, config_to_dict
+from arnet.modeling import ARNet
+
+Evaluate = Callable[..., Any]
+
+
+@pytest.fixture
+def trained(tiny_config: Config, tmp_path: Path) -> Path:
+    """A checkpoint of a training on a plain folder with no class held out."""
+    tree = config_to_dict(tiny_config)
+    tree["data"] |= {"kind": "folder", "fold": None}
+    path = tmp_path / "trained.safetensors"
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        save_checkpoint(path, ARNet(tiny_config.model), config_from_dict(tree), {"iteration": 7})
+    return path
+
+
+@pytest.fixture
+def evaluate(run, trained: Path, data: Path, tmp_path: Path) -> Evaluate:
+    """Runs ``arnet eval`` on few episodes; returns what it printed and the JSON it wrote."""
+
+    def evaluate(*options: object) -> tuple[str, dict[str, Any]]:
+        arguments = ["--checkpoint", trained, "--data", data, "--episodes", 4, "--seeds", 2]
+        finished = run("eval", *arguments, "--json", tmp_path / "result.json", *options)
+        assert finished.code == 0, finished.err
+        assert finished.err == ""  # no progress bar where there is no terminal
+        return finished.out, json.loads((tmp_path / "result.json").read_text())
+
+    return evaluate
+
+
+def test_a_table_a_json_file_and_the_next_command(
+    evaluate: Evaluate, trained: Path, tmp_path: Path
+) -> None:
+    out, result = evaluate()
+    lines = out.splitlines()
+    assert "data all classes val, protocol standard: 4 episodes x 2 seeds, 1-shot" in lines[0]
+    assert lines[1].split() == ["q1", "s", "q2"]
+    mean = result["scores"]["q2"]["mean_iou"]
+    assert lines[2].startswith(" mIoU")
+    assert f"{mean['mean']:.1f} ± {mean['std']:.1f}" in lines[2]
+    assert "disc (2 images)" in out
+    assert "ring (2 images)" in out
+    assert "not a benchmark of the paper" in out
+    assert f"Written to {tmp_path / 'result.json'}" in out
+    assert lines[-1].startswith(f"Next: arnet infer --checkpoint {trained} --support")
+
+
+def test_the_json_holds_what_is_needed_to_repeat_it(evaluate: Evaluate) -> None:
+    _, result = evaluate("--annotation", "box", "--classes", "ring")
+    assert result["annotation"] == "box"
+    assert result["pairs"] == {"ring": 2}
+    assert result["protocol"]["episodes"] == 4
+    assert result["protocol"]["seeds"] == [0, 1]
+    assert result["trained"] == {"iteration": 7}
+    assert len(result["checkpoint_sha256"]) == 64
+    assert 0 <= result["scores"]["q2"]["binary_iou"]["mean"] <= 100
+
+
+def test_boxes_guide_otherwise_than_masks(evaluate: Evaluate) -> None:
+    masks, boxes = (evaluate("--annotation", kind)[1] for kind in ("mask", "box"))
+    # The box of a ring includes its hole.
+    assert masks["scores"]["q1"] != boxes["scores"]["q1"]
+
+
+def test_the_baseline_stands_beside_the_model(evaluate: Evaluate) -> None:
+    out, result = evaluate("--baseline")
+    assert out.splitlines()[1].split() == ["q1", "s", "q2", "baseline"]
+    assert 0 < result["baseline"]["mean_iou"]["mean"] <= 100
+
+
+def test_parts_can_be_left_out(evaluate: Evaluate) -> None:
+    out, result = evaluate("--without", "mpm1")
+    assert result["without"] == ["mpm1"]
+    assert out.splitlines()[1].split() == ["s", "q2"]  # without MPM1 there is no q1
+    _, result = evaluate("--without", "mpm2,mrm")
+    assert list(result["scores"]) == ["q1", "q2"]
+
+
+def test_the_fusion_can_be_changed_to_one_without_weights(evaluate: Evaluate) -> None:
+    _, result = evaluate("--fusion", "mask")
+    assert result["fusion"] == "mask"
+
+
+def test_a_fusion_that_was_not_trained_is_refused(
+    fails: Callable[..., str], trained: Path, data: Path
+) -> None:
+    message = fails("eval", "--checkpoint", trained, "--data", data, "--fusion", "attention")
+    assert "arnet train model.fusion=attention" in message
+
+
+def test_the_protocol_of_the_precedent_takes_photographs_in_their_own_size(
+    evaluate: Evaluate,
+) -> None:
+    _, result = evaluate("--protocol", "canet", "--episodes", 2, "--seeds", 1)
+    assert result["protocol"]["size"] == "original"
+    assert result["protocol"]["scales"] == [0.7, 1.0, 1.3]
+
+
+def test_features_are_cached_where_asked(evaluate: Evaluate, tmp_path: Path) -> None:
+    _, plain = evaluate()
+    _, cached = evaluate("--cache", tmp_path / "cache")
+    assert list((tmp_path / "cache").rglob("*.safetensors"))
+    difference = (
+        plain["scores"]["q2"]["mean_iou"]["mean"] - cached["scores"]["q2"]["mean_iou"]["mean"]
+    )
+    assert abs(difference) < 10  # the cache is in bfloat16
+
+
+def test_the_paper_stands_beside_the_pascal_figures(capsys: pytest.CaptureFixture[str]) -> None:
+    from arnet.cli.evaluate import _show
+
+    figure = {"mean": 50.0, "std": 1.0}
+    score = {"mean_iou": figure, "binary_iou": figure, "per_class": {"dog": figure}}
+    result = {
+        "data": "PASCAL fold 2 val",
+        "protocol": {"name": "standard", "episodes": 10, "seeds": [0]},
+        "shots": 1,
+        "annotation": "mask",
+        "scores": {"q2": score},
+        "pairs": {"dog": 90, "horse": 60},
+        "paper": {"mean_iou_of_four_splits": 56.5},
+        "note": None,
+    }
+    _show(result)
+    _, header, mean, binary, dog, horse = capsys.readouterr().out.splitlines()
+    assert "paper, 4 splits" in header
+    assert mean.split() == ["mIoU", "50.0", "±", "1.0", "56.5"]
+    assert "56.5" not in binary + dog
+    assert horse.split() == ["horse", "(60", "images)", "-"]

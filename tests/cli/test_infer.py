@@ -1,0 +1,292 @@
+"""``arnet infer``: what it writes, and every kind of photograph it takes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from arnet.runtime.annotations import decode_rle
+
+Infer = Callable[..., Any]
+
+
+@pytest.fixture
+def infer(run, checkpoint: Path, tmp_path: Path) -> Infer:
+    """Runs ``arnet infer`` into tmp_path/out and returns how it ended."""
+
+    def infer(support: Path, query: object, *options: object):
+        arguments = ["--checkpoint", checkpoint, "--support", support, "--query", query]
+        finished = run("infer", *arguments, "--out", tmp_path / "out", *options)
+        assert finished.code == 0, finished.err
+        return finished
+
+    return infer
+
+
+def read(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path))
+
+
+def written(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_first_command_of_the_readme_works_in_a_process_of_its_own(
+    checkpoint: Path, examples: Path, tmp_path: Path
+) -> None:
+    arguments = ["--support", examples / "horse", "--query", examples / "queries"]
+    command = [sys.executable, "-m", "arnet", "infer", "--checkpoint", checkpoint, *arguments]
+    finished = subprocess.run(
+        [*map(str, command), "--out", "out"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stderr == ""  # no progress bar where there is no terminal
+    names = [path.stem for path in sorted((examples / "queries").iterdir())]
+    masks = [f"{name}_{what}.png" for name in names for what in ("mask", "overlay")]
+    assert written(tmp_path / "out") == sorted([*masks, "results.json"])
+    for name in names:
+        photograph = Image.open(examples / "queries" / f"{name}.jpg")
+        mask = Image.open(tmp_path / "out" / f"{name}_mask.png")
+        assert mask.mode == "L"
+        assert mask.size == photograph.size
+        assert set(np.unique(np.asarray(mask))) == {0, 255}
+        assert Image.open(tmp_path / "out" / f"{name}_overlay.png").size == photograph.size
+
+
+def test_results_json_says_what_was_found_with_what(
+    infer: Infer, examples: Path, tmp_path: Path, checkpoint: Path
+) -> None:
+    infer(examples / "horse", examples / "queries" / "both.jpg")
+    found = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert found["schema_version"] == 1
+    assert found["model"]["kind"] == "checkpoint"
+    assert found["model"]["input_size"] == 65
+    assert len(found["model"]["sha256"]) == 64
+    assert [s["kind"] for s in found["supports"]] == ["mask"] * 5
+    assert {Path(s["path"]).name for s in found["supports"]} == {
+        f"horse{n}.jpg" for n in range(1, 6)
+    }
+    (result,) = found["results"]
+    assert (result["width"], result["height"]) == (384, 288)
+    assert result["path"] == str(examples / "queries" / "both.jpg")
+    assert {"read", "model", "total"} <= result["seconds"].keys()
+    (segment,) = result["segments"]
+    mask = read(tmp_path / "out" / "both_mask.png") == 255
+    assert segment["label"] == "horse"
+    assert segment["area"] == mask.sum()
+    assert 0.5 < segment["score"] <= 1
+    np.testing.assert_array_equal(decode_rle(segment["rle"]) == 1, mask)
+    columns = np.flatnonzero(mask.any(axis=0))
+    assert segment["bbox"][0] == columns[0]
+    assert segment["bbox"][2] == columns[-1] - columns[0] + 1
+
+
+def test_the_table_lists_photographs_and_the_last_line_is_a_command(
+    infer: Infer, examples: Path, tmp_path: Path
+) -> None:
+    finished = infer(examples / "dog", examples / "queries")
+    assert "dog: 5 supports" in finished.out
+    assert "dog1.jpg: dog1.png (mask, 2 values)" in finished.out
+    assert all(f"{name}.jpg" in finished.out for name in ("both", "cats", "dogs", "horses"))
+    last = finished.out.splitlines()[-1]
+    assert last.startswith("Next: ")
+    assert last.endswith(str(tmp_path / "out" / "both_overlay.png"))
+
+
+def test_boxes_are_accepted_and_guide_otherwise_than_masks(
+    infer: Infer, examples: Path, tmp_path: Path
+) -> None:
+    query = examples / "queries" / "horse.jpg"
+    infer(examples / "horse", query, "--prob")
+    masks = np.load(tmp_path / "out" / "horse_prob.npy")
+    finished = infer(examples / "horse-boxes", query, "--prob")
+    boxes = np.load(tmp_path / "out" / "horse_prob.npy")
+    assert "horse1.jpg: horse1.xml (Pascal VOC, 1 filled box, label horse)" in finished.out
+    assert not np.array_equal(masks, boxes)
+
+
+def test_annotation_box_reduces_masks_to_the_boxes_of_the_same_photographs(
+    infer: Infer, examples: Path, tmp_path: Path
+) -> None:
+    infer(examples / "horse", examples / "queries" / "horse.jpg", "--annotation", "box")
+    found = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert [s["kind"] for s in found["supports"]] == ["box"] * 5
+
+
+def test_prob_writes_probabilities_that_the_mask_follows_from(
+    infer: Infer, examples: Path, tmp_path: Path
+) -> None:
+    infer(examples / "horse", examples / "queries" / "horse.jpg", "--prob")
+    probability = np.load(tmp_path / "out" / "horse_prob.npy", allow_pickle=False)
+    assert probability.dtype == np.float16
+    assert probability.shape == (288, 384)
+    mask = read(tmp_path / "out" / "horse_mask.png") == 255
+    assert probability[mask].min() >= 0.5
+    assert probability[~mask].max() <= 0.5
+
+
+def test_figure_shows_every_support(infer: Infer, examples: Path, tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    for name in ("horse1.jpg", "horse1.png"):
+        shutil.copy(examples / "horse" / name, tmp_path / "one")
+    widths = []
+    for support in (tmp_path / "one", examples / "horse"):
+        infer(support, examples / "queries" / "horse.jpg", "--figure")
+        widths.append(Image.open(tmp_path / "out" / "horse_figure.png").width)
+    assert widths[1] > widths[0] > 300
+
+
+@pytest.fixture
+def two_classes(examples: Path, tmp_path: Path) -> Path:
+    folder = tmp_path / "animals"
+    for name in ("horse", "dog"):
+        shutil.copytree(examples / name, folder / name)
+    return folder
+
+
+@pytest.mark.parametrize("labels", [["all"], ["dog", "horse"]])
+def test_several_classes_give_one_label_map_and_one_segment_each(
+    labels: list[str], infer: Infer, two_classes: Path, examples: Path, tmp_path: Path
+) -> None:
+    options = [word for label in labels for word in ("--label", label)]
+    query = examples / "queries" / "both.jpg"
+    infer(two_classes, query, *options, "--prob", "--figure")
+    mask = Image.open(tmp_path / "out" / "both_mask.png")
+    assert mask.mode == "P"
+    assert set(np.unique(np.asarray(mask))) <= {0, 1, 2}
+    assert np.load(tmp_path / "out" / "both_prob.npy").shape == (2, 288, 384)
+    found = json.loads((tmp_path / "out" / "results.json").read_text())
+    segments = found["results"][0]["segments"]
+    assert [segment["label"] for segment in segments] == ["dog", "horse"]
+    assert [segment["area"] for segment in segments] == [
+        np.sum(np.asarray(mask) == number) for number in (1, 2)
+    ]
+    one = Image.open(tmp_path / "out" / "both_figure.png").size
+    infer(two_classes, query, "--label", "dog", "--figure")
+    assert one[1] > 1.5 * Image.open(tmp_path / "out" / "both_figure.png").size[1]
+
+
+def test_one_label_of_a_folder_with_several_is_segmented_alone(
+    infer: Infer, two_classes: Path, examples: Path, tmp_path: Path
+) -> None:
+    query = examples / "queries" / "both.jpg"
+    infer(two_classes, query, "--label", "dog")
+    chosen = read(tmp_path / "out" / "both_mask.png")
+    infer(examples / "dog", query)
+    np.testing.assert_array_equal(chosen, read(tmp_path / "out" / "both_mask.png"))
+
+
+def test_a_pattern_finds_the_queries(infer: Infer, examples: Path, tmp_path: Path) -> None:
+    infer(examples / "horse", examples / "queries" / "h*.jpg")
+    found = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert [Path(r["path"]).name for r in found["results"]] == ["horse.jpg", "horses.jpg"]
+
+
+def test_a_turned_photograph_gives_the_mask_of_the_upright_one(
+    infer: Infer, examples: Path, tmp_path: Path
+) -> None:
+    upright = Image.open(examples / "queries" / "horse.jpg")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored a quarter turn to the left of upright
+    upright.save(tmp_path / "upright.png")
+    upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
+    assert Image.open(tmp_path / "turned.png").size == (288, 384)
+    infer(examples / "horse", tmp_path / "*.png")
+    masks = [read(tmp_path / "out" / f"{name}_mask.png") for name in ("turned", "upright")]
+    assert masks[0].shape == (288, 384)  # rows, columns
+    np.testing.assert_array_equal(*masks)
+
+
+def one_pixel(image: Image.Image) -> Image.Image:
+    return image.resize((1, 1))
+
+
+def sixteen_bits(image: Image.Image) -> Image.Image:
+    return Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
+
+
+def with_alpha(image: Image.Image) -> Image.Image:
+    image = image.copy()
+    image.putalpha(128)
+    return image
+
+
+@pytest.mark.parametrize(
+    ("change", "suffix", "mode"),
+    [
+        (one_pixel, ".png", "RGB"),
+        (sixteen_bits, ".png", "I;16"),
+        (lambda image: image.quantize(16), ".png", "P"),
+        (with_alpha, ".png", "RGBA"),
+        (lambda image: image.convert("LA"), ".png", "LA"),
+        (lambda image: image.convert("1"), ".png", "1"),
+        (lambda image: image.convert("CMYK"), ".jpg", "CMYK"),
+    ],
+    ids=["1x1", "16-bit", "palette", "alpha", "grey-alpha", "1-bit", "cmyk"],
+)
+def test_every_kind_of_photograph_is_segmented(
+    change: Callable[[Image.Image], Image.Image],
+    suffix: str,
+    mode: str,
+    infer: Infer,
+    support: Path,
+    photograph: np.ndarray,
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / f"query{suffix}"
+    image = change(Image.fromarray(photograph))
+    image.save(path)
+    with Image.open(path) as stored:
+        assert stored.mode == mode  # the file is what the test is about
+    infer(support, path)
+    for name in ("query_mask.png", "query_overlay.png"):
+        assert Image.open(tmp_path / "out" / name).size == image.size
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_a_photograph_of_100_megapixels_is_segmented_in_bounded_time(
+    infer: Infer, support: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "large.png"
+    Image.new("1", (10_000, 10_000)).save(path)
+    began = time.process_time()
+    infer(support, path)
+    assert time.process_time() - began < 120
+    # Only the header: decoding takes its time too.
+    assert Image.open(tmp_path / "out" / "large_mask.png").size == (10_000, 10_000)
+
+
+def test_size_changes_what_the_model_sees_and_not_what_is_written(
+    infer: Infer, support: Path, query: Path, tmp_path: Path
+) -> None:
+    infer(support, query, "--size", 97)
+    found = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert found["model"]["input_size"] == 97
+    assert read(tmp_path / "out" / "query_mask.png").shape == (40, 60)
+
+
+def test_a_label_is_never_part_of_a_file_name(
+    infer: Infer, support: Path, query: Path, tmp_path: Path
+) -> None:
+    points = [[20, 5], [50, 5], [50, 35], [20, 35]]
+    shapes = [
+        {"label": label, "shape_type": "polygon", "points": points, "group_id": None, "flags": {}}
+        for label in ("../up", "thing")
+    ]
+    document = {"shapes": shapes, "imagePath": "a.png", "imageHeight": 40, "imageWidth": 60}
+    (support / "a_mask.png").unlink()
+    (support / "a.json").write_text(json.dumps(document))
+    before = written(tmp_path)
+    infer(support, query, "--label", "all", "--prob")
+    assert written(tmp_path) == sorted([*before, "out"])

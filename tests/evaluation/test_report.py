@@ -1,0 +1,128 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from arnet.checkpoint import load_checkpoint, save_checkpoint
+from arnet.data import EvaluationEpisodes, open_dataset
+from arnet.evaluation import report
+from arnet.evaluation.evaluator import evaluate
+from arnet.evaluation.predictors import ARNetPredictor
+from arnet.evaluation.protocols import PROTOCOLS, get_protocol
+from arnet.evaluation.reference import OFFICIAL_VAL_PAIRS, completeness
+from arnet.runtime.errors import CheckpointError, ConfigError, DataError
+
+QUICK = replace(get_protocol("standard"), episodes=4, seeds=(0, 1, 2))
+
+
+@pytest.fixture
+def checkpoint(make_model, make_config, shapes, tmp_path):
+    path, model = tmp_path / "checkpoint.safetensors", make_model()
+    with torch.no_grad():  # an untrained model that marks some pixels and not others
+        for part in (model.mpm[0].conv3, model.mpm[1].conv3, model.mrm.aspp.classify):
+            part.weight.normal_()
+    save_checkpoint(path, model, make_config(f"data.root={shapes}"), {"iteration": 9})
+    return load_checkpoint(path)
+
+
+def run(checkpoint, **changes):
+    request = report.Request(**{"protocol": QUICK, **changes})
+    return report.run(checkpoint, checkpoint.config, request)
+
+
+def test_mean_and_deviation_over_the_seeds(checkpoint, shapes):
+    result = run(checkpoint)
+    dataset = open_dataset("folder", shapes, "val")
+    config = checkpoint.config.data
+    from arnet.training.features import ImageInput
+
+    predictor = ARNetPredictor(
+        checkpoint.model, ImageInput(dataset, config.image_size, config.augment)
+    )
+    values = [
+        evaluate(predictor, dataset, EvaluationEpisodes(dataset, None, 1, 4, seed, "random"))
+        .meters["q2"]
+        .mean_iou()
+        for seed in QUICK.seeds
+    ]
+    found = result["scores"]["q2"]["mean_iou"]
+    assert found == {"mean": pytest.approx(np.mean(values)), "std": pytest.approx(np.std(values))}
+    assert found["std"] > 0
+    one = run(checkpoint, protocol=replace(QUICK, seeds=(0,)))["scores"]["q2"]["mean_iou"]
+    assert one == {"mean": pytest.approx(values[0]), "std": 0}
+
+
+def test_it_says_what_was_measured(checkpoint):
+    result = run(checkpoint, shots=2, baseline=True)
+    assert list(result["scores"]) == ["q1", "s", "q2"]
+    assert set(result["scores"]["q2"]) == {"mean_iou", "binary_iou", "per_class"}
+    assert set(result["baseline"]) == {"mean_iou", "binary_iou", "per_class"}
+    assert result["checkpoint_sha256"] == checkpoint.sha256
+    assert result["trained"] == {"iteration": 9}
+    assert result["protocol"]["seeds"] == (0, 1, 2) and result["shots"] == 2
+    assert set(result["pairs"]) == {"square", "disc", "bar"}
+    assert result["paper"] is None and "not a benchmark" in result["note"]
+
+
+def test_the_same_twice_and_another_with_boxes(checkpoint):
+    first = run(checkpoint)
+    assert run(checkpoint) == first
+    assert run(checkpoint, annotation="box")["scores"] != first["scores"]
+
+
+def test_chosen_classes(checkpoint):
+    result = run(checkpoint, classes=("disc",))
+    assert list(result["scores"]["q2"]["per_class"]) == ["disc"] and list(result["pairs"]) == [
+        "disc"
+    ]
+    with pytest.raises(DataError, match="no class hat") as caught:
+        run(checkpoint, classes=("hat",))
+    assert "square, disc, bar" in caught.value.hint
+
+
+def test_the_protocol_of_canet(checkpoint):
+    assert get_protocol("canet").border == "background"
+    protocol = replace(get_protocol("canet"), episodes=2)
+    assert run(checkpoint, protocol=protocol)["scores"]["q2"]["mean_iou"]["mean"] >= 0
+
+
+def test_progress_counts_all_seeds_and_predictors(checkpoint):
+    told = []
+    request = report.Request(QUICK, baseline=True)
+    report.run(checkpoint, checkpoint.config, request, progress=lambda *n: told.append(n))
+    assert told == [(number, 24) for number in range(1, 25)]
+
+
+def test_incomplete_data_are_noted():
+    official = OFFICIAL_VAL_PAIRS["pascal"][2]
+    assert completeness("pascal", 2, official) is None
+    note = completeness("pascal", 2, official - 1)
+    assert f"{official - 1} of the {official} official pairs of fold 2" in note
+    assert "not a benchmark" in completeness("folder", 0, 10)
+    assert "not a benchmark" in completeness("pascal", None, 10)
+
+
+def test_an_unknown_protocol():
+    with pytest.raises(ConfigError, match="no protocol 'voc'") as caught:
+        get_protocol("voc")
+    assert all(name in caught.value.hint for name in PROTOCOLS)
+
+
+def test_another_fusion_or_fewer_parts_with_the_same_weights(checkpoint):
+    changed = report.change_model(checkpoint, fusion="mask", without=("mpm2",))
+    assert changed.config.model.fusion == "mask" and changed.model.cmm is None
+    own = checkpoint.model.state_dict()
+    assert all(torch.equal(v, own[k]) for k, v in changed.model.state_dict().items())
+    assert run(changed, shots=2)["scores"] != run(checkpoint, shots=2)["scores"]
+    report.change_model(checkpoint, without=("mrm",))  # whatever stages it was trained in
+    with pytest.raises(CheckpointError, match="shot_attention") as caught:
+        report.change_model(checkpoint, fusion="attention")
+    assert "model.fusion=attention" in caught.value.hint
+
+
+def test_the_data_of_this_machine(checkpoint):
+    config = report.data_config(checkpoint, root="elsewhere", fold=None, cache=None)
+    assert config.data.root == "elsewhere" and config.data.cache == ""
+    assert config.data.fold == checkpoint.config.data.fold
+    assert config.model == checkpoint.config.model
