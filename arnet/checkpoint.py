@@ -17,7 +17,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from arnet.config import Config, config_from_dict, config_to_dict
+from arnet.config import Config
+from arnet.config_file import config_from_dict, config_to_dict
 from arnet.modeling import ARNet
 from arnet.runtime.errors import CheckpointError
 from arnet.runtime.output import atomic_write

@@ -5,17 +5,11 @@ Where the paper is silent a field says what was chosen and why; each such field 
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterable, Mapping
 from dataclasses import field
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
-
-from arnet.runtime.errors import ConfigError
 
 Module = Literal["mpm1", "mpm2", "mrm"]
 Positive = Annotated[int, Field(ge=1)]
@@ -234,117 +228,3 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
-
-
-def load_config(path: Path | None = None, overrides: Iterable[str] = ()) -> Config:
-    """Read a YAML file and apply overrides such as ``train.batch_size=8``.
-
-    Args:
-        path: YAML file with any of the keys of ``Config``; what it leaves out has its default.
-        overrides: ``dotted.key=value``, the value in YAML, applied in order.
-
-    Raises:
-        ConfigError: the file cannot be read, a key is unknown or a value has the wrong type.
-    """
-    tree: dict[str, Any] = {}
-    if path is not None:
-        try:
-            loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise ConfigError(
-                f"there is no configuration file {path}",
-                "configs/ in the repository has some to start from",
-            ) from None
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ConfigError(
-                f"{path} is not readable YAML: {_one_line(error)}",
-                "the line above is where reading stopped; configs/ has some to compare with",
-            ) from error
-        if loaded is not None and not isinstance(loaded, dict):
-            raise ConfigError(f"{path} is not a mapping of keys to values", "start from configs/")
-        tree = loaded or {}
-    for override in overrides:
-        _apply(tree, override)
-    return config_from_dict(tree, source=str(path) if path else "the command line")
-
-
-def config_from_dict(tree: Mapping[str, Any], source: str = "the configuration") -> Config:
-    """Build a ``Config`` from plain dictionaries; errors name ``source``.
-
-    Raises:
-        ConfigError: a key is unknown or a value has the wrong type.
-    """
-    try:
-        return TypeAdapter(Config).validate_python(dict(tree))
-    except ValidationError as error:
-        raise _explain(error, source) from None
-
-
-def config_to_dict(config: Config) -> dict[str, Any]:
-    """Plain dictionaries and lists, for YAML and JSON."""
-    tree: dict[str, Any] = TypeAdapter(Config).dump_python(config, mode="json")
-    return tree
-
-
-def with_model(config: Config, **changes: Any) -> Config:
-    """The same configuration with some fields of the model changed and checked.
-
-    Raises:
-        ConfigError: a value is not allowed.
-    """
-    tree = config_to_dict(config)
-    tree["model"].update(changes)
-    return config_from_dict(tree, source="the command line")
-
-
-def _apply(tree: dict[str, Any], override: str) -> None:
-    key, separator, text = override.partition("=")
-    if not separator or not key:
-        raise ConfigError(
-            f"'{override}' is not an override",
-            "write key=value, for example train.batch_size=8",
-        )
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"the value of '{override}' is not YAML: {_one_line(error)}") from error
-    *parents, leaf = key.split(".")
-    for parent in parents:
-        below = tree.setdefault(parent, {})
-        if not isinstance(below, dict):
-            raise ConfigError(f"'{key}' has no such part: '{parent}' is a value, not a section")
-        tree = below
-    tree[leaf] = value
-
-
-def _explain(error: ValidationError, source: str) -> ConfigError:
-    """The first problem in words; for an unknown key the keys that exist there."""
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
-    if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        known = _keys_beside(first["loc"])
-        hint = f"the keys there are: {', '.join(known)}" if known else ""
-        return ConfigError(f"{source} has the unknown key '{place}'", hint)
-    hint = "see arnet/config.py for every key, its type and its default"
-    if first["type"] == "missing":
-        return ConfigError(f"{source} lacks '{place}'", hint)
-    # A contradiction between values says itself which; elsewhere the value is what is wrong.
-    found = "" if first["type"] == "value_error" else f" is {first['input']!r}"
-    return ConfigError(
-        f"{source}: '{place}'{found}: {first['msg'].removeprefix('Value error, ')}", hint
-    )
-
-
-def _keys_beside(location: tuple[int | str, ...]) -> list[str]:
-    section: Any = Config
-    for part in location[:-1]:
-        if isinstance(part, int):
-            continue
-        inner = {item.name: item for item in dataclasses.fields(section)}[str(part)]
-        factory = inner.default_factory
-        section = factory if isinstance(factory, type) else StageConfig
-    return [item.name for item in dataclasses.fields(section)]
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

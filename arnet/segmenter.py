@@ -15,11 +15,11 @@ from torch import Tensor
 
 from arnet.checkpoint import Checkpoint, load_checkpoint
 from arnet.data.transforms import prepare
-from arnet.evaluation.predictors import margins_of
+from arnet.devices import choose_device
 from arnet.modeling import SupportState
+from arnet.modeling.margins import margins_of
 from arnet.runtime.errors import AnnotationError
 from arnet.runtime.segmentation import ClassMasks, Segmentation
-from arnet.training.distributed import choose_device
 
 
 class TorchSegmenter:

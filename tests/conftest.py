@@ -31,7 +31,7 @@ TINY = (
 @pytest.fixture
 def make_config():
     """A configuration whose model has a width of 8, with overrides as on the command line."""
-    from arnet.config import load_config
+    from arnet.config_file import load_config
 
     return lambda *overrides: load_config(None, [*TINY, *overrides])
 

@@ -1,14 +1,8 @@
 import pytest
 import yaml
 
-from arnet.config import (
-    Config,
-    StageConfig,
-    config_from_dict,
-    config_to_dict,
-    load_config,
-    with_model,
-)
+from arnet.config import Config, StageConfig
+from arnet.config_file import config_from_dict, config_to_dict, load_config, with_model
 from arnet.runtime.errors import ConfigError
 
 

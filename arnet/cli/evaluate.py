@@ -71,11 +71,10 @@ def evaluate(
     from dataclasses import replace
 
     from arnet.checkpoint import load_checkpoint
+    from arnet.devices import PRECISIONS, choose_device
     from arnet.evaluation import report
     from arnet.evaluation.protocols import get_protocol
     from arnet.runtime.output import write_json
-    from arnet.training.distributed import choose_device
-    from arnet.training.trainer import PRECISIONS
 
     rules = get_protocol(protocol)
     if episodes is not None:
@@ -123,7 +122,7 @@ def evaluate(
 
 
 def _show(result: dict[str, Any]) -> None:
-    from rich.table import Table
+    from rich.table import Column, Table
 
     protocol = result["protocol"]
     console.out.print(
@@ -135,23 +134,26 @@ def _show(result: dict[str, Any]) -> None:
     if "baseline" in result:
         columns["baseline"] = result["baseline"]
     scores = list(columns.values())
-    table = Table("", *columns, box=None)
-    mean = [_figure(score["mean_iou"]) for score in scores]
-    binary = [_figure(score["binary_iou"]) for score in scores]
+    several = len(protocol["seeds"]) > 1
+
+    def figure(value: dict[str, float] | None) -> str:
+        if value is None:
+            return "-"
+        return f"{value['mean']:.1f}" + (f" ± {value['std']:.1f}" if several else "")
+
+    table = Table("", Column("images", justify="right"), *columns, box=None)
+    mean = [figure(score["mean_iou"]) for score in scores]
     if result["paper"]:
-        table.add_column("paper, 4 splits")
+        table.add_column("paper")
         mean.append(f"{result['paper']['mean_iou_of_four_splits']:.1f}")
-    table.add_row("mIoU", *mean)
-    table.add_row("binary IoU", *binary)
+    table.add_row("mIoU", "", *mean)
+    table.add_row("binary IoU", "", *(figure(score["binary_iou"]) for score in scores))
     for name, count in result["pairs"].items():
-        row = [score["per_class"].get(name) for score in scores]
         table.add_row(
-            f"  {name} ({count} images)", *("-" if f is None else _figure(f) for f in row)
+            f"  {name}", str(count), *(figure(score["per_class"].get(name)) for score in scores)
         )
     console.out.print(table)
-    if result["note"]:
-        console.out.print(f"note: {result['note']}", markup=False, style="yellow")
-
-
-def _figure(value: dict[str, float]) -> str:
-    return f"{value['mean']:.1f} ± {value['std']:.1f}"
+    if result["paper"]:
+        console.out.print("paper: ARNet's mean of the four splits")
+    for note in result["notes"]:
+        console.out.print(f"note: {note}", markup=False, style="yellow")

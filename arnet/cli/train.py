@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -62,13 +63,13 @@ def train(
       torchrun --nproc-per-node 4 -m arnet train ...
     """
     console.need_torch()
-    from arnet.config import load_config
+    from arnet.config_file import load_config
     from arnet.training.distributed import join_processes
     from arnet.training.trainer import CONFIG, LAST, STATE, Trainer
 
     changes = list(overrides or [])
     if data is not None:
-        changes.append(f"data.root={data}")
+        changes.append(f"data.root={json.dumps(data)}")  # a name such as 2012 stays text
     if fold is not None:
         changes.append(f"data.fold={fold}")
     if config is None and resume and (out / CONFIG).is_file():
@@ -78,9 +79,8 @@ def train(
     settings = load_config(config, changes)
     with join_processes(settings.train.device) as process, console.progress_bar("losses") as bar:
         reporter = _Reporter(bar, process.first)
-        trainer = Trainer(settings, out, process, reporter, init)
         try:
-            position = trainer.run(resume)
+            position = Trainer(settings, out, process, reporter, init, resume).run()
         except KeyboardInterrupt:
             bar.stop()
             if process.first:

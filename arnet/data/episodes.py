@@ -187,11 +187,13 @@ def _checked_classes(
     short = {c: n for c in chosen if (n := len(dataset.by_class[c])) < shots + 1}
     if short:
         counts = ", ".join(f"{c} {dataset.class_names[c]} {n}" for c, n in short.items())
+        enough = ",".join(dataset.class_names[c] for c in dataset.classes_with(shots + 1))
         raise DataError(
             f'{shots} shots need {shots + 1} images of each class; "{dataset.name}" has fewer of: '
             f"{counts}",
-            "take fewer shots, or leave these classes out: "
-            f"classes=dataset.classes_with({shots + 1})",
+            f"take fewer shots, or only classes with enough images: --classes {enough}"
+            if enough
+            else "take fewer shots; no class has images enough for these",
         )
     return chosen
 

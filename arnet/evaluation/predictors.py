@@ -6,7 +6,6 @@ the evaluator brings them to the size of the labels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import torch
@@ -16,29 +15,14 @@ from torch import Tensor
 from arnet.data.dataset import SegmentationDataset
 from arnet.data.episodes import Episode
 from arnet.data.transforms import binary_mask, normalize, resize, to_tensors
-from arnet.modeling import ARNet, Backbone, Prediction
+from arnet.devices import autocast
+from arnet.inputs import InputSource
+from arnet.modeling import ARNet, Backbone
 from arnet.modeling.layers import resize_mask
+from arnet.modeling.margins import Margins, margins_of, upsample
 from arnet.runtime.annotations.shapes import boxes_from_mask
-from arnet.training.features import InputSource
 
 Annotation = Literal["mask", "box"]
-
-
-@dataclass(frozen=True)
-class Margins:
-    """The answer to an episode.
-
-    Attributes:
-        q2: the query's final mask (h, w).
-        q1: the query's first mask (h, w), averaged over the supports.
-        s: the mask of each support, re-predicted (k, h, w).
-        support_labels: true masks of the supports (k, H, W), 0, 1 or 255.
-    """
-
-    q2: Tensor
-    q1: Tensor | None = None
-    s: Tensor | None = None
-    support_labels: Tensor | None = None
 
 
 class Predictor(Protocol):
@@ -183,29 +167,3 @@ def guide_masks(labels: Tensor, annotation: Annotation) -> Tensor:
     if annotation == "box":
         masks = torch.stack([torch.from_numpy(boxes_from_mask(mask.numpy())) for mask in masks])
     return masks.float()
-
-
-def margins_of(prediction: Prediction, support_labels: Tensor | None = None) -> Margins:
-    """Margins of a prediction for one query (B = 1)."""
-
-    def margin(logits: Tensor) -> Tensor:
-        logits = logits.float().cpu()
-        return logits[..., 1, :, :] - logits[..., 0, :, :]
-
-    return Margins(
-        q2=margin(prediction.q2)[0],
-        q1=None if prediction.q1 is None else margin(prediction.q1)[0].mean(dim=0),
-        s=None if prediction.s is None else margin(prediction.s)[0],
-        support_labels=support_labels,
-    )
-
-
-def upsample(margin: Tensor, size: tuple[int, int]) -> Tensor:
-    """A map (h, w) at another size, bilinear."""
-    return F.interpolate(margin[None, None], size=size, mode="bilinear", align_corners=False)[0, 0]
-
-
-def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
-    """Mixed precision of a device; float32 is none."""
-    enabled = precision != torch.float32
-    return torch.autocast(device.type, precision if enabled else torch.bfloat16, enabled=enabled)

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from arnet.checkpoint import Checkpoint
-from arnet.config import Config, config_from_dict, config_to_dict, with_model
+from arnet.config import Config
+from arnet.config_file import config_from_dict, config_to_dict, with_model
 from arnet.data import EvaluationEpisodes, SegmentationDataset
 from arnet.evaluation.evaluator import Scores, evaluate
 from arnet.evaluation.predictors import (
@@ -22,9 +23,9 @@ from arnet.evaluation.predictors import (
 )
 from arnet.evaluation.protocols import Protocol
 from arnet.evaluation.reference import PAPER_MEAN_IOU, completeness
+from arnet.inputs import Progress, open_source, open_split
 from arnet.modeling import ARNet
 from arnet.runtime.errors import CheckpointError, DataError
-from arnet.training.datasets import Progress, open_source, open_split
 from arnet.version import __version__
 
 
@@ -87,13 +88,14 @@ def run(
 
     Returns:
         Plain JSON values: "scores" by mask with mean and std over seeds, "per_class", "paper",
-        "note" where the data are a part of the benchmark, and everything needed to repeat it.
+        "notes" on what keeps the figures from comparing with others, and the settings.
 
     Raises:
-        DataError: a class has too few images for the shots, or is unknown.
+        DataError: a class that was asked for has too few images for the shots or is unknown, or no
+            class has images enough.
     """
     dataset = open_split(config, "val")
-    classes = _class_ids(dataset, request.classes)
+    classes = _class_ids(dataset, request)
     predictors = _predictors(checkpoint.model, config, dataset, request, caching)
     protocol = request.protocol
     total = len(protocol.seeds) * protocol.episodes * len(predictors)
@@ -123,18 +125,24 @@ def run(
         "data": dataset.name,
         "pairs": {dataset.class_names[c]: len(dataset.by_class[c]) for c in classes},
         "protocol": asdict(protocol),
+        "fold": config.data.fold,
+        "image_size": config.data.image_size,
+        "precision": str(request.precision).removeprefix("torch."),
+        "cached_features": bool(config.data.cache),
         "shots": request.shots,
         "annotation": request.annotation,
         "fusion": config.model.fusion,
         "without": list(config.model.without),
         "scores": _summary(scores["arnet"], dataset),
         "paper": None,
-        "note": completeness(config.data.kind, config.data.fold, len(dataset.pairs)),
+        "notes": _notes(checkpoint, config, dataset, classes, request),
     }
     if "baseline" in scores:
         result["baseline"] = _summary(scores["baseline"], dataset)["q2"]
     paper = PAPER_MEAN_IOU.get((config.data.kind, request.shots))
-    if paper is not None and request.annotation == "mask":
+    as_in_paper = request.annotation == "mask" and not request.classes
+    whole = config.model.fusion == "cmm" and not config.model.without
+    if paper is not None and as_in_paper and whole:
         result["paper"] = {"mean_iou_of_four_splits": paper}
     return result
 
@@ -164,9 +172,11 @@ def _predictors(
     return found
 
 
-def _class_ids(dataset: SegmentationDataset, names: Sequence[str]) -> tuple[int, ...]:
+def _class_ids(dataset: SegmentationDataset, request: Request) -> tuple[int, ...]:
+    """The classes asked for; without a wish, those with images enough for the shots."""
+    names = request.classes
     if not names:
-        return dataset.classes
+        return dataset.classes_with(request.shots + 1) or dataset.classes
     ids = {dataset.class_names[c]: c for c in dataset.classes}
     unknown = [name for name in names if name not in ids]
     if unknown:
@@ -174,6 +184,29 @@ def _class_ids(dataset: SegmentationDataset, names: Sequence[str]) -> tuple[int,
             f"{dataset.name} has no class {', '.join(unknown)}", f"it has {', '.join(ids)}"
         )
     return tuple(ids[name] for name in names)
+
+
+def _notes(
+    checkpoint: Checkpoint,
+    config: Config,
+    dataset: SegmentationDataset,
+    classes: tuple[int, ...],
+    request: Request,
+) -> list[str]:
+    """What a reader of the figures must know."""
+    notes = []
+    part = completeness(config.data.kind, config.data.fold, len(dataset.pairs))
+    if part is not None:
+        notes.append(part)
+    left_out = [c for c in dataset.classes if c not in classes]
+    if left_out and not request.classes:
+        counts = ", ".join(f"{dataset.class_names[c]} {len(dataset.by_class[c])}" for c in left_out)
+        notes.append(f"too few images for {request.shots} shots, left out: {counts}")
+    trained = set(checkpoint.info.get("trained_classes", ()))
+    seen = [dataset.class_names[c] for c in classes if dataset.class_names[c] in trained]
+    if seen:
+        notes.append(f"seen in training, so these are not few-shot figures: {', '.join(seen)}")
+    return notes
 
 
 def _summary(runs: Sequence[Scores], dataset: SegmentationDataset) -> dict[str, Any]:

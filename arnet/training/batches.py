@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from arnet.data.episodes import Episode, TrainingEpisodes
 from arnet.data.transforms import binary_mask
-from arnet.training.features import InputSource
+from arnet.inputs import InputSource
 
 
 @dataclass(frozen=True)

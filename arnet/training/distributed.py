@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 import torch.distributed
 
-from arnet.runtime.errors import ConfigError
+from arnet.devices import choose_device
 
 
 @dataclass(frozen=True)
@@ -63,29 +63,3 @@ def join_processes(device: str) -> Iterator[Process]:
         yield Process(rank, world, chosen)
     finally:
         torch.distributed.destroy_process_group()
-
-
-def choose_device(name: str, local_rank: int = 0) -> torch.device:
-    """A device by its name; "auto" is a GPU where there is one.
-
-    Raises:
-        ConfigError: there is no such device.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ConfigError(f"there is no device '{name}'", "use auto, cpu, cuda or cuda:0") from None
-    if device.type == "cuda":
-        if not torch.cuda.is_available():
-            raise ConfigError(f"device '{name}' was asked for, and torch sees no GPU", "use cpu")
-        if device.index is None:
-            device = torch.device("cuda", local_rank)
-        if device.index >= torch.cuda.device_count():
-            raise ConfigError(
-                f"device '{device}' was asked for, and there are {torch.cuda.device_count()} GPUs",
-                "they are counted from cuda:0; torchrun takes one for each process",
-            )
-        torch.cuda.set_device(device)
-    return device

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from arnet.checkpoint import load_tensors, load_weights, save_tensors
-from arnet.config import Config, config_to_dict
+from arnet.config import Config
+from arnet.config_file import config_to_dict
 from arnet.modeling import ARNet
 from arnet.runtime.errors import ConfigError
 
@@ -106,8 +107,17 @@ def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     }
 
 
-_MAY_CHANGE = {"data.root", "data.cache", "train.device", "train.workers", "train.backbone_weights"}
-"""What a machine decides and not the training."""
+_MAY_CHANGE = {
+    "data.root",
+    "data.cache",
+    "train.device",
+    "train.workers",
+    "train.backbone_weights",
+    "train.save_every",
+    "train.validate_every",
+    "train.validate_episodes",
+}
+"""What decides where and how often, not what is trained."""
 
 
 def _differences(one: Mapping[str, Any], other: Mapping[str, Any], above: str = "") -> list[str]:

@@ -14,7 +14,8 @@ from PIL import Image
 
 from arnet.checkpoint import save_checkpoint
 from arnet.cli import main
-from arnet.config import Config, config_from_dict
+from arnet.config import Config
+from arnet.config_file import config_from_dict
 from arnet.modeling import ARNet
 
 

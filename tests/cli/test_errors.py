@@ -19,7 +19,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from arnet.checkpoint import save_checkpoint
-from arnet.config import Config, with_model
+from arnet.config import Config
+from arnet.config_file import with_model
 from arnet.modeling import ARNet
 
 Fails = Callable[..., str]

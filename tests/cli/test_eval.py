@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from arnet.checkpoint import save_checkpoint
-from arnet.config import Config, config_from_dict, config_to_dict
+from arnet.config import Config
+from arnet.config_file import config_from_dict, config_to_dict
 from arnet.modeling import ARNet
 
 Evaluate = Callable[..., Any]
@@ -49,12 +50,12 @@ def test_a_table_a_json_file_and_the_next_command(
     out, result = evaluate()
     lines = out.splitlines()
     assert "data all classes val, protocol standard: 4 episodes x 2 seeds, 1-shot" in lines[0]
-    assert lines[1].split() == ["q1", "s", "q2"]
+    assert lines[1].split() == ["images", "q1", "s", "q2"]
     mean = result["scores"]["q2"]["mean_iou"]
     assert lines[2].startswith(" mIoU")
     assert f"{mean['mean']:.1f} ± {mean['std']:.1f}" in lines[2]
-    assert "disc (2 images)" in out
-    assert "ring (2 images)" in out
+    assert ["disc", "2"] in [line.split()[:2] for line in lines]
+    assert ["ring", "2"] in [line.split()[:2] for line in lines]
     assert "not a benchmark of the paper" in out
     assert f"Written to {tmp_path / 'result.json'}" in out
     assert lines[-1].startswith(f"Next: arnet infer --checkpoint {trained} --support")
@@ -79,14 +80,14 @@ def test_boxes_guide_otherwise_than_masks(evaluate: Evaluate) -> None:
 
 def test_the_baseline_stands_beside_the_model(evaluate: Evaluate) -> None:
     out, result = evaluate("--baseline")
-    assert out.splitlines()[1].split() == ["q1", "s", "q2", "baseline"]
+    assert out.splitlines()[1].split() == ["images", "q1", "s", "q2", "baseline"]
     assert 0 < result["baseline"]["mean_iou"]["mean"] <= 100
 
 
 def test_parts_can_be_left_out(evaluate: Evaluate) -> None:
     out, result = evaluate("--without", "mpm1")
     assert result["without"] == ["mpm1"]
-    assert out.splitlines()[1].split() == ["s", "q2"]  # without MPM1 there is no q1
+    assert out.splitlines()[1].split() == ["images", "s", "q2"]  # without MPM1 there is no q1
     _, result = evaluate("--without", "mpm2,mrm")
     assert list(result["scores"]) == ["q1", "q2"]
 
@@ -128,17 +129,18 @@ def test_the_paper_stands_beside_the_pascal_figures(capsys: pytest.CaptureFixtur
     score = {"mean_iou": figure, "binary_iou": figure, "per_class": {"dog": figure}}
     result = {
         "data": "PASCAL fold 2 val",
-        "protocol": {"name": "standard", "episodes": 10, "seeds": [0]},
+        "protocol": {"name": "standard", "episodes": 10, "seeds": [0, 1]},
         "shots": 1,
         "annotation": "mask",
         "scores": {"q2": score},
         "pairs": {"dog": 90, "horse": 60},
         "paper": {"mean_iou_of_four_splits": 56.5},
-        "note": None,
+        "notes": ["a part of the benchmark"],
     }
     _show(result)
-    _, header, mean, binary, dog, horse = capsys.readouterr().out.splitlines()
-    assert "paper, 4 splits" in header
+    _, header, mean, binary, dog, horse, legend, note = capsys.readouterr().out.splitlines()
+    assert header.split() == ["images", "q2", "paper"] and "four splits" in legend
+    assert note == "note: a part of the benchmark"
     assert mean.split() == ["mIoU", "50.0", "±", "1.0", "56.5"]
     assert "56.5" not in binary + dog
-    assert horse.split() == ["horse", "(60", "images)", "-"]
+    assert horse.split() == ["horse", "60", "-"]

@@ -132,7 +132,8 @@ def test_too_many_shots_name_class_count_and_way_out(dataset, kind):
     more = {TrainingEpisodes: (1, 6), EvaluationEpisodes: 6}[kind]
     with pytest.raises(DataError, match=r"7 images.*: 2 class2 6, 3 class3 2") as caught:
         kind(dataset, None, more)
-    assert "classes_with(7)" in caught.value.hint
+    enough = ",".join(dataset.class_names[c] for c in dataset.classes_with(7))
+    assert f"--classes {enough}" in caught.value.hint
     kind(dataset, dataset.classes_with(7), more)
 
 

@@ -4,7 +4,7 @@ import torch
 from arnet.data.episodes import Episode, EvaluationEpisodes
 from arnet.data.transforms import binary_mask
 from arnet.evaluation.evaluator import evaluate
-from arnet.evaluation.predictors import Margins
+from arnet.modeling.margins import Margins
 
 
 class Oracle:

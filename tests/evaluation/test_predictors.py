@@ -10,12 +10,11 @@ from arnet.evaluation.predictors import (
     OriginalSizePredictor,
     PrototypeBaseline,
     guide_masks,
-    margins_of,
     read_episode,
-    upsample,
 )
+from arnet.inputs import FeatureCache, ImageInput
 from arnet.modeling import Prediction
-from arnet.training.features import FeatureCache, ImageInput
+from arnet.modeling.margins import margins_of, upsample
 
 EPISODE = Episode(1, "p0", ("p2", "p4"))
 

@@ -35,7 +35,7 @@ def test_mean_and_deviation_over_the_seeds(checkpoint, shapes):
     result = run(checkpoint)
     dataset = open_dataset("folder", shapes, "val")
     config = checkpoint.config.data
-    from arnet.training.features import ImageInput
+    from arnet.inputs import ImageInput
 
     predictor = ARNetPredictor(
         checkpoint.model, ImageInput(dataset, config.image_size, config.augment)
@@ -62,7 +62,30 @@ def test_it_says_what_was_measured(checkpoint):
     assert result["trained"] == {"iteration": 9}
     assert result["protocol"]["seeds"] == (0, 1, 2) and result["shots"] == 2
     assert set(result["pairs"]) == {"square", "disc", "bar"}
-    assert result["paper"] is None and "not a benchmark" in result["note"]
+    assert result["paper"] is None and "not a benchmark" in result["notes"][0]
+
+
+def test_classes_with_too_few_images_are_left_out_and_told(checkpoint, shapes, monkeypatch):
+    dataset = open_dataset("folder", shapes, "val")
+    (bar,) = (c for c, name in dataset.class_names.items() if name == "bar")
+    bars = [pair for pair in dataset.pairs if pair[1] == bar][:2]
+    fewer = replace(dataset, pairs=[*(p for p in dataset.pairs if p[1] != bar), *bars])
+    monkeypatch.setattr(report, "open_split", lambda *_: fewer)
+    result = run(checkpoint, shots=2)
+    assert set(result["pairs"]) == {"square", "disc"}
+    assert "too few images for 2 shots, left out: bar 2" in result["notes"]
+    assert set(run(checkpoint, shots=1)["pairs"]) == {"square", "disc", "bar"}
+    with pytest.raises(DataError, match="shots need") as caught:
+        run(checkpoint, shots=2, classes=("bar",))
+    assert "--classes square,disc" in caught.value.hint
+    with pytest.raises(DataError, match="shots need"):
+        run(checkpoint, shots=99)
+
+
+def test_classes_seen_in_training_are_told(checkpoint):
+    seen = replace(checkpoint, info={"trained_classes": ["disc", "ring"]})
+    (_, note) = run(seen)["notes"]
+    assert note.startswith("seen in training") and note.endswith("disc")
 
 
 def test_the_same_twice_and_another_with_boxes(checkpoint):

@@ -37,9 +37,9 @@ def make_trainer(shapes, make_config):
     from arnet.training.distributed import Process
     from arnet.training.trainer import Trainer
 
-    def make(out: Path, *overrides: str, init: Path | None = None) -> Trainer:
+    def make(out: Path, *overrides: str, init: Path | None = None, resume: bool = False) -> Trainer:
         config = make_config(f"data.root={shapes}", "data.image_size=33", *overrides)
-        return Trainer(config, out, Process(0, 1, torch.device("cpu")), Recorder(), init)
+        return Trainer(config, out, Process(0, 1, torch.device("cpu")), Recorder(), init, resume)
 
     return make
 
@@ -47,7 +47,7 @@ def make_trainer(shapes, make_config):
 @pytest.fixture
 def start_training(shapes, make_config, tmp_path):
     """Starts the same training in processes of its own; gives the running command."""
-    from arnet.config import config_to_dict
+    from arnet.config_file import config_to_dict
 
     def start(
         out: Path, *overrides: str, kill_at: int = 0, launcher: tuple[str, ...] = ()

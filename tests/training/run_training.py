@@ -10,7 +10,7 @@ import signal
 import sys
 from pathlib import Path
 
-from arnet.config import load_config
+from arnet.config_file import load_config
 from arnet.training.distributed import join_processes
 from arnet.training.trainer import Trainer
 
@@ -36,4 +36,4 @@ if __name__ == "__main__":
     config, out, *iteration = sys.argv[1:]
     with join_processes("cpu") as process:
         reporter = Killer(int(iteration[0]) if iteration else 0)
-        Trainer(load_config(Path(config)), Path(out), process, reporter, None).run(resume=False)
+        Trainer(load_config(Path(config)), Path(out), process, reporter).run()

@@ -2,8 +2,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from arnet.devices import choose_device
 from arnet.runtime.errors import ConfigError
-from arnet.training.distributed import Process, choose_device, join_processes
+from arnet.training.distributed import Process, join_processes
 from arnet.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -52,7 +53,7 @@ def test_devices_of_a_machine_with_two_gpus(monkeypatch):
 
 def test_a_batch_that_cannot_be_shared(make_config, tmp_path):
     with pytest.raises(ConfigError, match="cannot be shared by 3 processes"):
-        Trainer(make_config(), tmp_path, Process(0, 3, CPU), None, None)
+        Trainer(make_config(), tmp_path, Process(0, 3, CPU), None)
 
 
 def weights(out):
@@ -78,8 +79,8 @@ def test_two_processes_train_as_one(make_trainer, start_training, tmp_path, read
     process = start_training(tmp_path / "two", *settings, launcher=launcher)
     trainer = make_trainer(tmp_path / "one", *settings)
     before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
-    trainer.run(resume=False)
-    make_trainer(tmp_path / "half", *settings, "train.batch_size=2").run(resume=False)
+    trainer.run()
+    make_trainer(tmp_path / "half", *settings, "train.batch_size=2").run()
     _, errors = process.communicate(timeout=180)
     assert process.returncode == 0, errors
     one = weights(tmp_path / "one")

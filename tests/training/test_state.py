@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from arnet.runtime.errors import CheckpointError, ConfigError
+from arnet.training.stages import build_optimizer
 from arnet.training.state import Position, load_state, save_state
-from arnet.training.trainer import build_optimizer
 
 
 def step(model, optimizer):

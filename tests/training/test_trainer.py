@@ -12,8 +12,8 @@ from arnet.data import EvaluationEpisodes
 from arnet.evaluation.evaluator import evaluate
 from arnet.evaluation.predictors import ARNetPredictor
 from arnet.runtime.errors import CheckpointError, ConfigError, DataError, TrainingError
+from arnet.training.stages import build_optimizer, choose_trainable, learning_rate
 from arnet.training.state import SavedState
-from arnet.training.trainer import build_optimizer, choose_trainable, learning_rate
 
 
 def weights(out, name="checkpoint.safetensors"):
@@ -37,7 +37,7 @@ def test_loss_falls_and_iou_rises(make_trainer, tmp_path, read_log):
     dataset, source = trainer.validation
     episodes = EvaluationEpisodes(dataset, None, 1, 20)
     before = evaluate(ARNetPredictor(trainer.model, source), dataset, episodes)
-    trainer.run(resume=False)
+    trainer.run()
     losses = [line["total"] for line in read_log(tmp_path)]
     assert sum(losses[-10:]) < 0.5 * sum(losses[:10])
     (validation,) = read_log(tmp_path, "validation")
@@ -77,14 +77,14 @@ def test_a_killed_run_resumes_bit_for_bit(make_trainer, start_training, tmp_path
         whole[optimizer] = tmp_path / optimizer
         make_trainer(
             whole[optimizer], STAGES, *STATEFUL, f"train.optimizer={optimizer}"
-        ).run(resume=False)  # fmt: skip
+        ).run()  # fmt: skip
     for name, (at, more) in HARD_CASES.items():
         process, out = killed[name], tmp_path / name
         _, errors = process.communicate(timeout=120)
         assert process.returncode == -signal.SIGKILL, errors
         assert [line["iteration"] for line in read_log(out)] == list(range(1, at + 1))
-        trainer = make_trainer(out, STAGES, *STATEFUL, *more)
-        position = trainer.run(resume=True)
+        trainer = make_trainer(out, STAGES, *STATEFUL, *more, resume=True)
+        position = trainer.run()
         first = min(trainer.reporter.losses)
         assert at - 3 < first <= at, "it loses at most save_every iterations"
         reference = whole[more[0].partition("=")[2]]
@@ -116,59 +116,59 @@ def test_what_resuming_restores_matters(make_trainer, tmp_path, monkeypatch):
 
         trainer.reporter.step = stop
         with pytest.raises(StoppedError):
-            trainer.run(resume=False)
+            trainer.run()
         if forget:
             monkeypatch.setattr(SavedState, "restore_optimizer", lambda *_: None)
-        make_trainer(out, "train.save_every=2").run(resume=True)
+        make_trainer(out, "train.save_every=2", resume=True).run()
         return weights(out)
 
-    make_trainer(tmp_path / "whole", "train.save_every=2").run(resume=False)
+    make_trainer(tmp_path / "whole", "train.save_every=2").run()
     whole = weights(tmp_path / "whole")
     assert largest_difference(whole, run("resumed", forget=False)) == 0
     assert largest_difference(whole, run("forgotten", forget=True)) > 0
 
 
 def test_a_finished_run_resumes_to_nothing(make_trainer, tmp_path, read_log):
-    make_trainer(tmp_path).run(resume=False)
+    make_trainer(tmp_path).run()
     before = weights(tmp_path)
-    trainer = make_trainer(tmp_path)
-    assert trainer.run(resume=True).iteration == 4
+    trainer = make_trainer(tmp_path, resume=True)
+    assert trainer.run().iteration == 4
     assert not trainer.reporter.losses
     assert largest_difference(before, weights(tmp_path)) == 0
     assert len(read_log(tmp_path)) == 4
 
 
 def test_a_folder_with_a_training_is_never_overwritten(make_trainer, tmp_path):
-    make_trainer(tmp_path).run(resume=False)
+    make_trainer(tmp_path).run()
     before = (tmp_path / "state.safetensors").read_bytes()
     with pytest.raises(ConfigError, match="already holds a training") as caught:
-        make_trainer(tmp_path).run(resume=False)
+        make_trainer(tmp_path).run()
     assert "--resume" in caught.value.hint
     assert (tmp_path / "state.safetensors").read_bytes() == before
 
 
 def test_resuming_needs_the_same_configuration(make_trainer, tmp_path):
-    make_trainer(tmp_path).run(resume=False)
+    make_trainer(tmp_path).run()
     with pytest.raises(ConfigError, match=r"train\.weight_decay differ"):
-        make_trainer(tmp_path, "train.weight_decay=0.1").run(resume=True)
-    make_trainer(tmp_path, "train.workers=0", "train.backbone_weights=random").run(resume=True)
+        make_trainer(tmp_path, "train.weight_decay=0.1", resume=True).run()
+    make_trainer(tmp_path, "train.workers=0", "train.backbone_weights=random", resume=True).run()
 
 
 def test_resuming_where_there_is_nothing_starts(make_trainer, tmp_path):
-    assert make_trainer(tmp_path).run(resume=True).iteration == 4
+    assert make_trainer(tmp_path, resume=True).run().iteration == 4
 
 
 def test_a_damaged_state_is_told(make_trainer, tmp_path):
-    make_trainer(tmp_path).run(resume=False)
+    make_trainer(tmp_path).run()
     state = tmp_path / "state.safetensors"
     state.write_bytes(state.read_bytes()[:-100])
     with pytest.raises(CheckpointError, match="damaged"):
-        make_trainer(tmp_path).run(resume=True)
+        make_trainer(tmp_path, resume=True).run()
 
 
 def test_the_same_seed_is_the_same_training(make_trainer, tmp_path):
     for name, overrides in (("a", ()), ("b", ()), ("c", ("train.seed=1",))):
-        make_trainer(tmp_path / name, *overrides).run(resume=False)
+        make_trainer(tmp_path / name, *overrides).run()
     a, b, c = (weights(tmp_path / name) for name in "abc")
     assert largest_difference(a, b) == 0
     assert largest_difference(a, c) > 0
@@ -180,15 +180,15 @@ def test_accumulated_parts_are_one_batch(make_trainer, tmp_path):
     for name, more in (
         ("whole", ()), ("parts", ("train.accumulate=4",)), ("half", ("train.batch_size=2",)),
     ):  # fmt: skip
-        make_trainer(tmp_path / name, *plain, *more).run(resume=False)
+        make_trainer(tmp_path / name, *plain, *more).run()
     whole, parts, half = (weights(tmp_path / name) for name in ("whole", "parts", "half"))
     assert largest_difference(whole, parts) < 1e-5
     assert largest_difference(whole, half) > 1e-4
 
 
 def test_readers_in_other_processes_change_nothing(make_trainer, tmp_path):
-    make_trainer(tmp_path / "none", "train.workers=0").run(resume=False)
-    make_trainer(tmp_path / "two", "train.workers=2").run(resume=False)
+    make_trainer(tmp_path / "none", "train.workers=0").run()
+    make_trainer(tmp_path / "two", "train.workers=2").run()
     assert largest_difference(weights(tmp_path / "none"), weights(tmp_path / "two")) == 0
 
 
@@ -208,7 +208,7 @@ def test_a_stage_trains_its_parts_and_no_other(make_trainer, tmp_path, stage, ex
     """Weights and running statistics; those of the backbone never."""
     trainer = make_trainer(tmp_path, f"train.stages=[{stage}]", "model.norm=batch")
     before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
-    trainer.run(resume=False)
+    trainer.run()
     assert moved(before, trainer.model.state_dict()) == expected
 
 
@@ -228,7 +228,7 @@ def test_a_stage_trains_its_parts_and_no_other(make_trainer, tmp_path, stage, ex
 )
 def test_alternatives_train(make_trainer, tmp_path, overrides, read_log):
     stage = "train.stages=[{iterations: 2, shots: [2, 2]}]"
-    make_trainer(tmp_path, stage, *overrides).run(resume=False)
+    make_trainer(tmp_path, stage, *overrides).run()
     assert all(math.isfinite(line["total"]) for line in read_log(tmp_path))
     load_checkpoint(tmp_path / "checkpoint.safetensors")
 
@@ -239,12 +239,12 @@ def test_a_loss_that_is_not_finite_stops_the_training(make_trainer, tmp_path):
     trainer.model.mrm.aspp.classify.register_forward_hook(
         lambda _, __, logits: logits * (math.nan if next(calls) == 3 else 1)
     )
-    with pytest.raises(TrainingError, match="the loss became nan") as caught:
-        trainer.run(resume=False)
+    with pytest.raises(TrainingError, match="the loss is nan") as caught:
+        trainer.run()
     assert "learning_rate" in caught.value.hint
     assert max(trainer.reporter.losses) == 2
     assert all(value.isfinite().all() for value in weights(tmp_path).values())
-    assert make_trainer(tmp_path, "train.save_every=1").run(resume=True).iteration == 4
+    assert make_trainer(tmp_path, "train.save_every=1", resume=True).run().iteration == 4
 
 
 def test_a_start_from_a_checkpoint(make_trainer, make_model, make_config, tmp_path):
@@ -283,21 +283,20 @@ def test_what_cannot_be_trained_is_told_at_once(make_trainer, tmp_path, override
 
 
 def test_more_shots_than_images_are_told(make_trainer, tmp_path):
-    trainer = make_trainer(tmp_path, "train.stages=[{iterations: 1, shots: [23, 23]}]")
     with pytest.raises(DataError, match=r"no class .* has the 24 images"):
-        trainer.run(resume=False)
+        make_trainer(tmp_path, "train.stages=[{iterations: 1, shots: [23, 23]}]")
 
 
 def test_learning_rate_by_hand(make_config):
     stage = StageConfig(iterations=10, learning_rate=2.0)
     plain = make_config("train.power=0.9")
-    assert learning_rate(plain, stage, 0) == 2
-    assert learning_rate(plain, stage, 5) == pytest.approx(2 * 0.5**0.9)
+    assert learning_rate(plain.train, stage, 0) == 2
+    assert learning_rate(plain.train, stage, 5) == pytest.approx(2 * 0.5**0.9)
     warm = make_config("train.power=0.9", "train.warmup=4")
     # The first of four warm iterations has a quarter of the rate, the fourth all of it.
-    assert learning_rate(warm, stage, 0) == pytest.approx(0.5)
-    assert learning_rate(warm, stage, 3) == pytest.approx(2 * 0.7**0.9)
-    assert learning_rate(make_config("train.power=0"), stage, 9) == 2
+    assert learning_rate(warm.train, stage, 0) == pytest.approx(0.5)
+    assert learning_rate(warm.train, stage, 3) == pytest.approx(2 * 0.7**0.9)
+    assert learning_rate(make_config("train.power=0").train, stage, 9) == 2
 
 
 def test_optimizers(make_model, make_config):

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from arnet.config import AugmentConfig, Config
 from arnet.data import SegmentationDataset, open_dataset
 from arnet.data.dataset import Split
+from arnet.inputs.features import FeatureCache, ImageInput, InputSource
 from arnet.modeling import Backbone
 from arnet.runtime.errors import ConfigError
-from arnet.training.features import FeatureCache, ImageInput, InputSource
 
 Progress = Callable[[int, int], None]
 
 
-def open_split(config: Config, split: Split, classes: str = "default") -> SegmentationDataset:
+def open_split(
+    config: Config, split: Split, classes: Sequence[int] | None = None
+) -> SegmentationDataset:
     """The training or the validation part of the configured data.
 
     Args:
         config: kind, folder, fold and convention.
         split: "train" or "val".
-        classes: "default" gives the split's own (base classes to train, novel ones to validate),
-            "training" the base classes also on the validation images.
+        classes: ids of the classes to offer; None gives the split's own, base classes to train
+            and novel ones to validate.
 
     Raises:
         ConfigError: no folder is configured.
@@ -34,9 +36,8 @@ def open_split(config: Config, split: Split, classes: str = "default") -> Segmen
     options: dict[str, object] = {}
     if data.kind == "folder" and data.held_out:
         options["held_out"] = data.held_out
-    if classes == "training":
-        base = open_split(config, "train").classes
-        options["classes"] = base
+    if classes is not None:
+        options["classes"] = classes
     cache = Path(data.cache) / "scans" if data.cache else None
     return open_dataset(
         data.kind,

@@ -4,9 +4,9 @@ import torch
 
 from arnet.config import AugmentConfig
 from arnet.data.folder import folder
+from arnet.inputs import PLAIN, FeatureCache, ImageInput
 from arnet.modeling import Backbone
 from arnet.runtime.errors import DataError
-from arnet.training.features import PLAIN, FeatureCache, ImageInput
 
 SIZE = 33
 
@@ -152,23 +152,3 @@ def test_features_that_cannot_be_read_are_told(make_cache, dataset):
     with pytest.raises(DataError, match="cannot be read") as caught:
         cache.read(image_id)
     assert str(path) in caught.value.hint
-
-
-def test_training_with_the_cache_is_as_without(make_trainer, tmp_path):
-    """On plain views; the cache's features are rounded to bfloat16, so its loss is so too."""
-    plain = ("data.augment.flip=0", "data.augment.scale=0", "data.augment.rotate=0",
-             "data.augment.color=0")  # fmt: skip
-    losses = []
-    for more in ((), (f"data.cache={tmp_path / 'cache'}",), ("data.augment.flip=1",)):
-        trainer = make_trainer(tmp_path / str(len(losses)), *plain, *more)
-        trainer.run(resume=False)
-        losses.append([loss["total"] for loss in trainer.reporter.losses.values()])
-    uncached, cached, flipped = losses
-    assert uncached == pytest.approx(cached, rel=0.01) and uncached != cached
-    assert uncached != pytest.approx(flipped, rel=1e-4)
-
-
-def test_a_second_training_computes_nothing_anew(make_trainer, tmp_path):
-    cache = f"data.cache={tmp_path / 'cache'}"
-    assert make_trainer(tmp_path / "a", cache).reporter.cached[-1] == (24, 24)
-    assert make_trainer(tmp_path / "b", cache).reporter.cached[-1] == (0, 0)

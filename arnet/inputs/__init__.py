@@ -1,0 +1,14 @@
+"""What a model is fed: images of a data set, or the frozen backbone's cached features of them."""
+
+from arnet.inputs.features import PLAIN, FeatureCache, ImageInput, InputSource
+from arnet.inputs.opening import Progress, open_source, open_split
+
+__all__ = [
+    "PLAIN",
+    "FeatureCache",
+    "ImageInput",
+    "InputSource",
+    "Progress",
+    "open_source",
+    "open_split",
+]
