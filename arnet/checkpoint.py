@@ -5,7 +5,6 @@ Nothing is ever unpickled.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from arnet.config_file import config_from_dict, config_to_dict
 from arnet.modeling import ARNet
 from arnet.runtime.errors import CheckpointError
 from arnet.runtime.output import atomic_write
+from arnet.runtime.results import sha256_of
 from arnet.version import __version__
 
 FORMAT = "arnet-checkpoint"
@@ -78,7 +78,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     config = config_from_dict(header["config"], source=str(path))
     model = ARNet(config.model)
     load_weights(model, tensors, path)
-    return Checkpoint(model.eval(), config, header["info"], _sha256(path))
+    return Checkpoint(model.eval(), config, header.get("info", {}), sha256_of(path))
 
 
 def load_weights(model: ARNet, tensors: Mapping[str, Tensor], path: Path) -> None:
@@ -145,18 +145,13 @@ def load_tensors(path: Path, file_format: str) -> tuple[dict[str, Tensor], dict[
                 )
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             header = json.loads(metadata["header"])
-            if "config" not in header:
-                raise KeyError("config")
+            if not isinstance(header, dict) or not isinstance(header.get("config"), dict):
+                raise ValueError("its header has no configuration")
             return tensors, header
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise CheckpointError(
             f"{path} is damaged: {error}", "copy it again, or train again with arnet train"
         ) from error
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _shape(shape: torch.Size | None) -> str:

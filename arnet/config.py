@@ -132,6 +132,9 @@ class DataConfig:
 
     kind: Literal["pascal", "coco", "folder"] = "pascal"
     root: str = ""
+    annotations: Literal["aug", "voc"] = "aug"
+    """Masks of PASCAL: with those of SBD (SegmentationClassAug, trainaug.txt), or VOC's alone
+    (SegmentationClass, train.txt)."""
     fold: Annotated[int, Field(ge=0, le=3)] | None = 0
     """Classes held out (the paper's split i is fold i-1). None trains on every class."""
     held_out: tuple[str, ...] = ()
@@ -145,7 +148,8 @@ class DataConfig:
     """Episodes in training: first a class, then its images, or any (image, class) pair."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     cache: str = ""
-    """Folder for the frozen backbone's features; empty computes them anew for each episode."""
+    """Folder for the frozen backbone's features; empty computes them anew for each episode. It
+    does not notice when a photograph or mask changes: delete it then."""
     cache_views: Positive = 2
     """Versions of every training image in the cache: the plain one and augmented ones."""
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from arnet.runtime.drawing import label_overlay, overlay, voc_palette
-from arnet.runtime.errors import ImageError
+from arnet.runtime.errors import ImageError, OutputError
 from arnet.runtime.figure import FigureRow, figure
 from arnet.runtime.images import read_image, save_image
 from arnet.runtime.output import atomic_write
@@ -86,9 +86,10 @@ def infer(
 
     Raises:
         ImageError: a query cannot be read, or two have the same name.
-        OutputError: the folder cannot be written to.
+        OutputError: the folder cannot be written to, or holds photographs of the input.
     """
     names = _output_names(queries)
+    _check_out(out, [*queries, *(s.path for members in supports.values() for s in members)])
     # Every photograph is decoded once before anything is written: bad input leaves nothing behind.
     for path in queries:
         read_image(path)
@@ -175,6 +176,17 @@ def _support_mask(probability: NDArray[np.float32], support: Support) -> NDArray
     height, width = support.mask.shape
     large = Image.fromarray(probability).resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(large) > THRESHOLD
+
+
+def _check_out(out: Path, inputs: Sequence[Path]) -> None:
+    """Results never lie among the photographs: a mask there would be taken for an annotation."""
+    for path in inputs:
+        folder = path.resolve().parent
+        if out.resolve() in (folder, folder / "masks", folder.parent / "masks"):
+            raise OutputError(
+                f"the results would lie among the photographs and masks in {out}",
+                "choose another --out",
+            )
 
 
 def _output_names(queries: Sequence[Path]) -> list[str]:

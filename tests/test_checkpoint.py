@@ -151,7 +151,16 @@ def test_a_newer_version(saved):
     assert "pip install --upgrade" in caught.value.hint
 
 
-@pytest.mark.parametrize("change", [{"header": "{}"}, {"header": "["}, {"version": "two"}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"header": "{}"},
+        {"header": "["},
+        {"header": "3"},
+        {"header": '{"config": 3}'},
+        {"version": "two"},
+    ],
+)
 def test_a_header_without_its_parts(saved, change):
     path, _, _ = saved
     rewrite(path, **change)

@@ -53,12 +53,16 @@ def main() -> None:
         try:
             app()
         except OSError as error:
-            # Whatever was being written, such as the log of a training.
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            # Whatever was being read or written, such as the log of a training.
+            place = f": {error.filename}" if error.filename else ""
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise OutputError(
+                    f"the disk is full{place}", "make space, or write to another disk"
+                ) from error
+            if error.filename is None:
                 raise
-            place = f" while writing {error.filename}" if error.filename else ""
             raise OutputError(
-                f"the disk is full{place}", "make space, or write to another disk"
+                f"{error.strerror}{place}", "check the path and its permissions"
             ) from error
     except ArnetError as error:
         if _debug:

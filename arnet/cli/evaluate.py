@@ -15,12 +15,22 @@ def evaluate(
         Path, typer.Option(help="checkpoint.safetensors of arnet train.", show_default=False)
     ],
     data: Annotated[str, typer.Option(help="Folder of the data set.", show_default=False)],
+    kind: Annotated[
+        Literal["pascal", "coco", "folder"] | None,
+        typer.Option(help="Kind of the data set; by default the one trained on."),
+    ] = None,
     fold: Annotated[
         int | None,
-        typer.Option(help="Fold to evaluate; by default the one held out in training."),
+        typer.Option(
+            min=0,
+            max=3,
+            help="Fold to evaluate, the paper's split minus 1; by default the one held out in "
+            "training.",
+        ),
     ] = None,
     protocol: Annotated[
-        str, typer.Option(help="'standard' or 'canet'; docs/results.md tells them apart.")
+        Literal["standard", "canet"],
+        typer.Option(help="Rules of the evaluation; docs/results.md tells them apart."),
     ] = "standard",
     shots: Annotated[int, typer.Option(min=1, help="Supports of each episode, k.")] = 1,
     annotation: Annotated[
@@ -98,7 +108,7 @@ def evaluate(
         baseline,
         PRECISIONS[precision],
     )
-    settings = report.data_config(loaded, root=data, fold=fold, cache=cache)
+    settings = report.data_config(loaded, root=data, kind=kind, fold=fold, cache=cache)
     with console.progress_bar() as bar:
         caching = bar.add_task("caching features", total=None, visible=False)
         scoring = bar.add_task("episodes", total=None)

@@ -68,8 +68,13 @@ class CocoSource:
         )
         try:
             with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
-                return COCO(str(self.annotation_file))
-        except (ValueError, KeyError, AssertionError) as error:
+                found = COCO(str(self.annotation_file))
+            for image in found.imgs.values():
+                int(image["id"]), image["file_name"], int(image["height"]), int(image["width"])
+            for annotation in found.anns.values():
+                float(annotation["area"]), found.cats[annotation["category_id"]]
+            return found
+        except (ValueError, KeyError, TypeError, AssertionError) as error:
             raise DataError(
                 f"{self.annotation_file} is no COCO instance file: {error}",
                 "it must be JSON with images, annotations and categories",

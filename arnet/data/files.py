@@ -70,6 +70,19 @@ def require_equal_sizes(source: FileSource) -> None:
         )
 
 
+def read_lines(path: Path) -> list[str]:
+    """The lines of a UTF-8 text file without the empty ones, stripped.
+
+    Raises:
+        DataError: it cannot be read or is not UTF-8.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read as text: {error}", "save it as UTF-8") from error
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
 def some(names: Sequence[str], most: int = 5) -> str:
     """The first names of a list, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""

@@ -13,7 +13,7 @@ from arnet.data.dataset import (
     check_split,
     interleaved_fold,
 )
-from arnet.data.files import FileSource, require_equal_sizes, require_files, some
+from arnet.data.files import FileSource, read_lines, require_equal_sizes, require_files, some
 from arnet.data.scan import AreaFilter
 from arnet.runtime.errors import DataError
 from arnet.runtime.images import IMAGE_SUFFIXES, images_in
@@ -108,7 +108,7 @@ def read_classes(path: Path) -> dict[int, str]:
         raise DataError(
             f"{path} is missing", 'write a class per line, such as "1 cat", or just "cat"'
         )
-    lines = [s for line in path.read_text(encoding="utf-8-sig").splitlines() if (s := line.strip())]
+    lines = read_lines(path)
     fields = [line.split(maxsplit=1) for line in lines]
     numbered = [len(f) == 2 and f[0].isdecimal() for f in fields]
     if lines and all(numbered):
@@ -177,7 +177,13 @@ def _split_ids(root: Path, ids: list[str], split: Split, val_every: int) -> list
             f"{root} has {given[0].name} but not the other list", "write train.txt and val.txt"
         )
     if given:
-        return _read_list(lists[split], ids)
+        listed = {name: _read_list(path, ids) for name, path in lists.items()}
+        if both := sorted(set(listed["train"]) & set(listed["val"])):
+            raise DataError(
+                f"{len(both)} images of {root} are in train.txt and in val.txt: {some(both)}",
+                "what is evaluated must not be trained on: keep each in one of the lists",
+            )
+        return listed[split]
     if val_every < 2:
         raise DataError(
             f"val_every is {val_every}, which leaves no image for training",
@@ -188,8 +194,7 @@ def _split_ids(root: Path, ids: list[str], split: Split, val_every: int) -> list
 
 def _read_list(path: Path, ids: list[str]) -> list[str]:
     """Image ids of a list, with or without suffix; a name may hold spaces."""
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
-    names = [Path(s) for line in lines if (s := line.strip())]
+    names = [Path(line) for line in read_lines(path)]
     listed = [n.stem if n.suffix.lower() in IMAGE_SUFFIXES else n.name for n in names]
     hint = "write one name per line, as in images/"
     if not listed:

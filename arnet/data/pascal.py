@@ -18,7 +18,7 @@ from arnet.data.dataset import (
     check_fold,
     check_split,
 )
-from arnet.data.files import FileSource, require_files
+from arnet.data.files import FileSource, read_lines, require_files
 from arnet.data.scan import GridFilter
 from arnet.runtime.errors import DataError, MissingDependencyError
 from arnet.runtime.images import image_size
@@ -156,7 +156,7 @@ def _read_list(voc: Path, name: str) -> list[str]:
             "run arnet.data.pascal.prepare_pascal, which writes trainaug.txt, "
             'or use annotations="voc"',
         )
-    ids = path.read_text(encoding="utf-8").split()
+    ids = read_lines(path)
     if not ids:
         raise DataError(f"{path} names no image", "write one image id per line")
     return ids
@@ -219,7 +219,7 @@ def merge_sbd(voc: Path, sbd: Path) -> None:
     lists = [sbd / "train.txt", sbd / "val.txt"]
     hint = f"delete {sbd} and run prepare_pascal again"
     require_files("lists of SBD", lists, hint)
-    added = {i for path in lists for i in path.read_text(encoding="utf-8").split()}
+    added = {i for path in lists for i in read_lines(path)}
     added -= {*train, *val}
     masks = {i: voc / "SegmentationClass" / f"{i}.png" for i in (*train, *val)}
     require_files(

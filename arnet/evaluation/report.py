@@ -236,9 +236,13 @@ def data_config(checkpoint: Checkpoint, **changes: Any) -> Config:
 
     Args:
         checkpoint: whose configuration.
-        changes: fields of ``data``; None leaves one as it is.
+        changes: fields of ``data``; None leaves one as it is. Another kind of data holds no class
+            out, unless a fold is given, too.
     """
     tree = config_to_dict(checkpoint.config)
+    if changes.get("kind") not in (None, tree["data"]["kind"]):
+        # Another kind of data has other classes: none of them is held out.
+        tree["data"].update(fold=None, held_out=[])
     given = {name: value for name, value in changes.items() if value is not None}
     tree["data"] = {**tree["data"], "cache": "", **given}
     return config_from_dict(tree, source="the command line")

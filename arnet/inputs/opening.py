@@ -36,6 +36,8 @@ def open_split(
     options: dict[str, object] = {}
     if data.kind == "folder" and data.held_out:
         options["held_out"] = data.held_out
+    if data.kind == "pascal":
+        options["annotations"] = data.annotations
     if classes is not None:
         options["classes"] = classes
     cache = Path(data.cache) / "scans" if data.cache else None
@@ -48,6 +50,13 @@ def open_split(
         cache_dir=cache,
         **options,
     )
+
+
+def _name(config: Config) -> str:
+    """What tells the cached features of one data set from those of another."""
+    data = config.data
+    name = f"{data.kind} {Path(data.root).resolve()}"
+    return name if data.annotations == "aug" else f"{name} {data.annotations}"
 
 
 def open_source(
@@ -74,7 +83,7 @@ def open_source(
         images,
         backbone,
         Path(data.cache),
-        name=f"{data.kind} {Path(data.root).resolve()}",
+        name=_name(config),
         views=data.cache_views if augmented else 1,
     )
     cache.fill((image_id for image_id, _ in dataset.pairs), progress)

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from arnet.checkpoint import load_tensors, load_weights, save_tensors
 from arnet.config import Config
-from arnet.config_file import config_to_dict
+from arnet.config_file import config_from_dict, config_to_dict
 from arnet.modeling import ARNet
-from arnet.runtime.errors import ConfigError
+from arnet.runtime.errors import CheckpointError, ConfigError
 
 FORMAT = "arnet-training-state"
 _MODEL, _OPTIMIZER = "model.", "optimizer."
@@ -91,14 +91,23 @@ def load_state(path: Path, config: Config) -> SavedState:
         ConfigError: it belongs to a training with another configuration.
     """
     tensors, header = load_tensors(path, FORMAT)
-    changed = _differences(header["config"], config_to_dict(config))
+    # What a state of an older version does not say has its default.
+    before = config_to_dict(config_from_dict(header["config"], source=str(path)))
+    changed = _differences(before, config_to_dict(config))
     if changed:
         raise ConfigError(
             f"{path} was trained with another configuration: {', '.join(changed[:5])} differ",
             "resume with the configuration of the run, config.yaml beside it, or choose "
             "another --out",
         )
-    return SavedState(Position(**header["position"]), tensors, path)
+    try:
+        position = Position(**header["position"])
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{path} is damaged: it does not say where the training was",
+            "train anew with another --out",
+        ) from error
+    return SavedState(position, tensors, path)
 
 
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -357,7 +357,6 @@ def test_evaluation_with_more_shots_than_a_class_has_images_is_refused(
     assert "2 shots need 3 images of each class" in message
     assert "1 disc 2, 2 ring 2" in message
     assert not (tmp_path / "result.json").exists()
-    assert "there is no protocol 'own'" in fails(*arguments, "--protocol", "own")
     assert "has no class cow" in fails(*arguments, "--classes", "cow")
 
 

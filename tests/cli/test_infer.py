@@ -290,3 +290,18 @@ def test_a_label_is_never_part_of_a_file_name(
     before = written(tmp_path)
     infer(support, query, "--label", "all", "--prob")
     assert written(tmp_path) == sorted([*before, "out"])
+
+
+@pytest.mark.parametrize("place", ["queries", "horse", "masks"])
+def test_results_never_lie_among_the_photographs(
+    fails, checkpoint: Path, examples: Path, tmp_path: Path, place: str
+) -> None:
+    """A mask written there would replace an annotation, or be taken for one the next time."""
+    for folder in ("queries", "horse"):
+        shutil.copytree(examples / folder, tmp_path / folder)
+    out = tmp_path / "horse" / "masks" if place == "masks" else tmp_path / place
+    before = sorted(tmp_path.rglob("*"))
+    arguments = ["--checkpoint", checkpoint, "--support", tmp_path / "horse"]
+    said = fails("infer", *arguments, "--query", tmp_path / "queries", "--out", out)
+    assert "among the photographs" in said
+    assert sorted(tmp_path.rglob("*")) == before

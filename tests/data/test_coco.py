@@ -1,3 +1,4 @@
+import copy
 import json
 import os
 
@@ -106,6 +107,20 @@ def test_missing_and_damaged_parts_are_named(root):
     with pytest.raises(DataError, match="train2017 is missing"):
         coco(root, "train", year=2017)
     annotation_file = root / "annotations" / "instances_val2014.json"
+    whole = json.loads(annotation_file.read_text())
+    for part, key, value in (
+        ("annotations", "area", None),
+        ("annotations", "category_id", 99),
+        ("images", "id", "seven"),
+        ("images", "file_name", None),
+    ):
+        damaged = copy.deepcopy(whole)
+        damaged[part][0][key] = value
+        if value is None:
+            del damaged[part][0][key]
+        annotation_file.write_text(json.dumps(damaged))
+        with pytest.raises(DataError, match="no COCO instance file"):
+            coco(root, "val")
     annotation_file.write_text("{")
     with pytest.raises(DataError, match="no COCO instance file"):
         coco(root, "val")

@@ -135,3 +135,21 @@ def test_clothing_photographs_open(real_data):
     for image_id, class_id in dataset.pairs[::10]:
         assert (dataset.mask(image_id) == class_id).mean() >= 0.01
         assert dataset.image(image_id).shape[:2] == dataset.mask(image_id).shape
+
+
+def test_an_image_in_both_lists_is_refused(root):
+    names = sorted(path.stem for path in (root / "images").iterdir())
+    (root / "train.txt").write_text("\n".join(names[1:]))
+    (root / "val.txt").write_text("\n".join(names[:2]))
+    with pytest.raises(
+        DataError, match=rf"1 images .* are in train.txt and in val.txt: {names[1]}"
+    ):
+        folder(root, "train")
+    (root / "val.txt").write_text(names[0])
+    assert folder(root, "val").ids == [names[0]]
+
+
+def test_text_that_is_not_utf8_is_told(root):
+    (root / "classes.txt").write_bytes("1 b\xe4r".encode("latin-1"))
+    with pytest.raises(DataError, match="cannot be read as text"):
+        folder(root, "train")
