@@ -15,11 +15,18 @@ FOLDERS = {
     "arnet.kernels": ROOT / "kernels",
     "arnet.runtime": ROOT / "runtime",
 }
+ABOVE_THE_MODEL = ("arnet.export", "arnet.cli")
+# Inside arnet: training -> evaluation -> inputs -> data and modeling.
+INSIDE = ("arnet.training", "arnet.evaluation", "arnet.inputs")
 FORBIDDEN = {
     # Everything that is neither itself, below it nor the version.
     "arnet.kernels": ("arnet", "pydantic", "yaml"),
     "arnet.runtime": ("arnet", "torch", "torchvision", "onnx", "pydantic", "yaml", "safetensors"),
-    "arnet": ("arnet.export", "arnet.cli"),
+    "arnet": ABOVE_THE_MODEL,
+    "arnet.data": (*ABOVE_THE_MODEL, *INSIDE, "arnet.modeling"),
+    "arnet.modeling": (*ABOVE_THE_MODEL, *INSIDE, "arnet.data"),
+    "arnet.inputs": (*ABOVE_THE_MODEL, "arnet.training", "arnet.evaluation"),
+    "arnet.evaluation": (*ABOVE_THE_MODEL, "arnet.training"),
     "arnet.export": ("arnet.cli",),
     "arnet.cli": (),
 }
@@ -103,6 +110,8 @@ def test_no_test_imports_a_folder_by_its_bare_name() -> None:
         ("arnet.kernels", "from arnet.runtime.errors import ArnetError"),
         ("arnet.export", "from arnet.cli import console"),
         ("arnet", "import arnet.export"),
+        ("arnet.modeling", "from arnet.data import Episode"),
+        ("arnet.evaluation", "from arnet.training.trainer import Trainer"),
         ("arnet.cli", "from kernels import compile"),
     ],
 )
@@ -121,6 +130,7 @@ def test_an_import_that_points_the_wrong_way_is_found(
         ("arnet.runtime", "from arnet.runtime.errors import ArnetError\nfrom . import errors"),
         ("arnet.runtime", "from arnet import kernels"),
         ("arnet", "import torch\nfrom arnet.runtime import errors"),
+        ("arnet.evaluation", "from arnet.inputs import InputSource"),
         ("arnet.export", "import onnx\nfrom arnet import modeling, runtime"),
     ],
 )

@@ -135,9 +135,10 @@ def _show(result: dict[str, Any]) -> None:
     from rich.table import Column, Table
 
     protocol = result["protocol"]
+    annotation = {"mask": "masks", "box": "boxes"}[result["annotation"]]
     console.out.print(
         f"{result['data']}, protocol {protocol['name']}: {protocol['episodes']} episodes x "
-        f"{len(protocol['seeds'])} seeds, {result['shots']}-shot, {result['annotation']}s",
+        f"{len(protocol['seeds'])} seeds, {result['shots']}-shot, {annotation}",
         markup=False,
     )
     columns = {**result["scores"]}
