@@ -25,6 +25,9 @@ IMAGE_SUFFIXES = frozenset(
 )
 """File name endings (lower case) that are taken for photographs."""
 
+UNREADABLE_SUFFIXES = frozenset((".heic", ".heif", ".dng", ".cr2", ".cr3", ".nef", ".arw"))
+"""Endings of photographs that are not read; they are told, not passed over."""
+
 Colour = tuple[int, int, int]
 
 
@@ -161,8 +164,19 @@ def find_images(pattern: str) -> list[Path]:
 
 
 def images_in(folder: Path) -> list[Path]:
-    """Return the photographs directly in a folder, sorted by name."""
-    return sorted(path for path in folder.iterdir() if is_image(path))
+    """Return the photographs directly in a folder, sorted by name.
+
+    Raises:
+        ImageError: if some are of a format that is not read (HEIC, raw).
+    """
+    files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    unread = [path.name for path in files if path.suffix.lower() in UNREADABLE_SUFFIXES]
+    if unread:
+        raise ImageError(
+            f"{folder} has {len(unread)} photographs of a format that is not read: {unread[0]}",
+            "Convert them to JPEG, or move them away.",
+        )
+    return [path for path in files if is_image(path)]
 
 
 def is_image(path: Path) -> bool:

@@ -8,7 +8,7 @@ For each photograph the first annotation of this list wins:
 4. ``SegmentationClass/a.png``, then ``Annotations/a.xml``, beside ``JPEGImages/``;
 5. the one COCO file of the folder (or of its ``annotations/``).
 
-Names match by the exact stem, never by order. Nothing is skipped silently.
+Names match by the exact stem, never by order. A photograph without annotation is an error.
 """
 
 from __future__ import annotations

@@ -207,6 +207,8 @@ class Trainer:
         return None
 
     def _write_config(self) -> None:
+        for leftover in self.out.glob(".*.tmp"):
+            leftover.unlink()  # of a killed process, in the middle of a checkpoint
         text = yaml.safe_dump(config_to_dict(self.config), sort_keys=False)
         with atomic_write(self.out / CONFIG) as temporary:
             temporary.write_text(text, encoding="utf-8")

@@ -13,6 +13,7 @@ from arnet.runtime.errors import AnnotationError, ImageError, OutputError
 from arnet.runtime.images import (
     find_images,
     image_size,
+    images_in,
     read_image,
     read_mask,
     save_image,
@@ -215,3 +216,13 @@ def test_save_and_read_back(tmp_path):
     assert read_image(tmp_path / "m.png").tolist() == [[[1, 2, 3], [4, 5, 6]]]
     with pytest.raises(OutputError, match=r"\.what"):
         save_image(tmp_path / "a.what", PIXELS)
+
+
+@pytest.mark.parametrize("name", ["IMG_1.HEIC", "raw.dng"])
+def test_photographs_that_are_not_read_are_told_not_passed_over(tmp_path, name):
+    Image.new("RGB", (4, 3)).save(tmp_path / "a.jpg")
+    assert [path.name for path in images_in(tmp_path)] == ["a.jpg"]
+    (tmp_path / name).write_bytes(b"...")
+    with pytest.raises(ImageError, match=name) as caught:
+        images_in(tmp_path)
+    assert "JPEG" in caught.value.hint
