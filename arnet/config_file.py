@@ -19,12 +19,14 @@ def load_config(path: Path | None = None, overrides: Iterable[str] = ()) -> Conf
 
     Args:
         path: YAML file with any of the keys of ``Config``; what it leaves out has its default.
-        overrides: ``dotted.key=value``, the value in YAML, applied in order.
+        overrides: ``dotted.key=value``, the value in YAML, applied in order; a number in the key
+            counts the places of a list, ``train.stages.0.iterations=5``.
 
     Raises:
         ConfigError: the file cannot be read, a key is unknown or a value has the wrong type.
     """
-    tree: dict[str, Any] = {}
+    tree = config_to_dict(Config())
+    overrides = list(overrides)
     if path is not None:
         try:
             loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -40,10 +42,12 @@ def load_config(path: Path | None = None, overrides: Iterable[str] = ()) -> Conf
             ) from error
         if loaded is not None and not isinstance(loaded, dict):
             raise ConfigError(f"{path} is not a mapping of keys to values", "start from configs/")
-        tree = loaded or {}
+        _merge(tree, loaded or {})
     for override in overrides:
         _apply(tree, override)
-    return config_from_dict(tree, source=str(path) if path else "the command line")
+    sources = [str(path)] if path else []
+    sources += ["the command line"] if overrides else []
+    return config_from_dict(tree, source=" with ".join(sources) or "the configuration")
 
 
 def config_from_dict(tree: Mapping[str, Any], source: str = "the configuration") -> Config:
@@ -75,7 +79,16 @@ def with_model(config: Config, **changes: Any) -> Config:
     return config_from_dict(tree, source="the command line")
 
 
-def _apply(tree: dict[str, Any], override: str) -> None:
+def _merge(tree: dict[str, Any], changes: Mapping[str, Any]) -> None:
+    """Put changes into a tree; sections are merged, all else is replaced."""
+    for key, value in changes.items():
+        if isinstance(value, dict) and isinstance(tree.get(key), dict):
+            _merge(tree[key], value)
+        else:
+            tree[key] = value
+
+
+def _apply(tree: Any, override: str) -> None:
     key, separator, text = override.partition("=")
     if not separator or not key:
         raise ConfigError(
@@ -83,16 +96,29 @@ def _apply(tree: dict[str, Any], override: str) -> None:
             "write key=value, for example train.batch_size=8",
         )
     try:
-        value = yaml.safe_load(text)
+        value = yaml.safe_load(text) if text else ""
     except yaml.YAMLError as error:
         raise ConfigError(f"the value of '{override}' is not YAML: {_one_line(error)}") from error
     *parents, leaf = key.split(".")
-    for parent in parents:
-        below = tree.setdefault(parent, {})
-        if not isinstance(below, dict):
-            raise ConfigError(f"'{key}' has no such part: '{parent}' is a value, not a section")
-        tree = below
-    tree[leaf] = value
+    for number, part in enumerate((*parents, leaf)):
+        if isinstance(tree, list) and part.isdecimal() and int(part) < len(tree):
+            place: str | int = int(part)
+        elif isinstance(tree, dict):
+            place = part
+        else:
+            above = ".".join(parents[:number])
+            raise ConfigError(
+                f"'{key}' has no such part: '{above}' is {_kind(tree)}",
+                "arnet/config.py has every key",
+            )
+        if number == len(parents):
+            tree[place] = value
+        else:
+            tree = tree.setdefault(place, {}) if isinstance(tree, dict) else tree[int(place)]
+
+
+def _kind(value: object) -> str:
+    return f"a list of {len(value)}" if isinstance(value, list) else "a value, not a section"
 
 
 def _explain(error: ValidationError, source: str) -> ConfigError:
