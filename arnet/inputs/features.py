@@ -63,9 +63,19 @@ class ImageInput:
         self.augmentation = augmentation
 
     def read(self, image_id: str, seed: int = PLAIN) -> tuple[Tensor, NDArray[np.uint8]]:
-        """See ``InputSource.read``."""
+        """See ``InputSource.read``.
+
+        Raises:
+            DataError: the photograph and its mask differ in size.
+        """
         # Unhidden: an episode picks its class out of the mask, and the cache serves every fold.
         image, mask = self.dataset.image(image_id), self.dataset.source.mask(image_id)
+        if image.shape[:2] != mask.shape:
+            raise DataError(
+                f"the photograph {image_id} has {image.shape[1]}x{image.shape[0]} pixels, its mask "
+                f"{mask.shape[1]}x{mask.shape[0]}",
+                "a mask labels its photograph pixel by pixel: export both at one size",
+            )
         if seed == PLAIN:
             inputs, labels = prepare(image, mask, self.size)
         else:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -152,3 +154,18 @@ def test_features_that_cannot_be_read_are_told(make_cache, dataset):
     with pytest.raises(DataError, match="cannot be read") as caught:
         cache.read(image_id)
     assert str(path) in caught.value.hint
+
+
+def test_a_mask_of_another_size_is_told(dataset):
+    class Cropped:
+        image = staticmethod(dataset.source.image)
+
+        @staticmethod
+        def mask(image_id):
+            return dataset.source.mask(image_id)[1:]
+
+    name = dataset.ids[0]
+    ImageInput(dataset, SIZE, AugmentConfig()).read(name)
+    cropped = replace(dataset, source=Cropped())
+    with pytest.raises(DataError, match=rf"{name} has .* pixels, its mask"):
+        ImageInput(cropped, SIZE, AugmentConfig()).read(name)
