@@ -23,7 +23,7 @@ from arnet.runtime.segmentation import ClassMasks, Segmentation
 
 
 class TorchSegmenter:
-    """A checkpoint behind the interface ``arnet.runtime.segmentation.Segmenter``."""
+    """A checkpoint behind the interface ``arnet.runtime.segmentation.FewShotSegmenter``."""
 
     def __init__(
         self, checkpoint: Checkpoint, name: str, device: str = "auto", size: int | None = None
@@ -56,7 +56,7 @@ class TorchSegmenter:
     def learn(
         self, images: Sequence[NDArray[np.uint8]], masks: Sequence[NDArray[np.uint8]]
     ) -> SupportState:
-        """See ``Segmenter.learn``. States of the same class are joined with ``state.add``.
+        """See ``FewShotSegmenter.learn``. States of the same class are joined with ``state.add``.
 
         Raises:
             AnnotationError: an image and its mask differ in size, or nothing was given.
@@ -79,7 +79,7 @@ class TorchSegmenter:
 
     @torch.inference_mode()
     def segment(self, image: NDArray[np.uint8], states: Mapping[str, SupportState]) -> Segmentation:
-        """See ``Segmenter.segment``; the backbone runs once, whatever the number of classes."""
+        """See ``FewShotSegmenter.segment``; the backbone runs once for all classes."""
         height, width = image.shape[:2]
         started = time.perf_counter()
         query, _ = prepare(image, np.zeros((height, width), np.uint8), self.size)
@@ -97,7 +97,7 @@ class TorchSegmenter:
         return Segmentation(classes, {"prepare": prepared - started, "model": done - prepared})
 
     def describe(self) -> dict[str, Any]:
-        """See ``Segmenter.describe``."""
+        """See ``FewShotSegmenter.describe``."""
         return {
             "kind": "checkpoint",
             "name": self.name,

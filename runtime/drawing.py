@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -71,14 +71,7 @@ def overlay(
     Returns:
         (H, W, 3) uint8.
     """
-    inside = mask == 1
-    drawn = image.copy()
-    tinted = image[inside] * (1 - alpha) + np.array(colour) * alpha
-    drawn[inside] = np.rint(tinted).astype(np.uint8)
-    width = _line_width(inside.shape)
-    drawn[_grow(inside, width) & ~inside] = WHITE
-    drawn[inside & _grow(~inside, width)] = colour
-    return drawn
+    return _paint(image, mask == 1, lambda _: colour, alpha)
 
 
 def label_overlay(
@@ -91,7 +84,7 @@ def label_overlay(
 
     Args:
         image: (H, W, 3) uint8, RGB.
-        label_map: (H, W) integers, 0 background, 255 ignored, else the class.
+        label_map: (H, W) integers, 0 background, 255 ignored, else the class; none is negative.
         names: of classes 1, 2, ... in order, or by class number; all stand in the legend.
         alpha: strength of the tint, 0..1.
 
@@ -99,10 +92,26 @@ def label_overlay(
         (H + strip, max(W, longest entry), 3) uint8. The strip lies below so that it hides nothing.
     """
     by_number = names if isinstance(names, Mapping) else dict(enumerate(names, start=1))
-    drawn = image
-    for number in sorted(set(np.unique(label_map).tolist()) - {0, 255}):
-        drawn = overlay(drawn, label_map == number, class_colour(number), alpha)
-    return _with_legend(drawn, by_number) if by_number else drawn.copy()
+    drawn = _paint(image, label_map, class_colour, alpha)
+    return _with_legend(drawn, by_number) if by_number else drawn
+
+
+def draw_classes(
+    image: NDArray[np.uint8], label_map: NDArray[np.uint8], names: Sequence[str]
+) -> NDArray[np.uint8]:
+    """Draw what was found: one class without a legend, several with one.
+
+    Args:
+        image: (H, W, 3) uint8, RGB.
+        label_map: (H, W), 0 background, i + 1 the i-th class.
+        names: of the classes, in order.
+
+    Returns:
+        See ``overlay`` and ``label_overlay``.
+    """
+    if len(names) == 1:
+        return overlay(image, label_map)
+    return label_overlay(image, label_map, names)
 
 
 def outline_boxes(
@@ -137,15 +146,87 @@ def _line_width(shape: tuple[int, ...]) -> int:
     return max(1, round(min(shape[:2]) / 130))
 
 
+def _paint(
+    image: NDArray[np.uint8],
+    label_map: NDArray[Any],
+    colour_of: Callable[[int], Colour],
+    alpha: float,
+) -> NDArray[np.uint8]:
+    """Draw the classes, one over the other, into a copy of a photograph.
+
+    It works in strips: what is needed besides the copy fits into the cache, however large the
+    photograph is.
+    """
+    drawn = image.copy()
+    width = _line_width(label_map.shape)
+    height = max(128, 4 * width)
+    for top in range(0, len(drawn), height):
+        # A contour reaches into the strip from the rows above and below it.
+        first = max(0, top - width)
+        near = label_map[first : top + height + width]
+        strip = slice(top - first, top - first + min(height, len(drawn) - top))
+        for number in np.flatnonzero(np.bincount(near.ravel())).tolist():
+            if number not in (0, 255):
+                tables = _tables(colour_of(number), alpha)
+                _paint_strip(drawn[top : top + height], near == number, strip, width, tables)
+    return drawn
+
+
+def _paint_strip(
+    drawn: NDArray[np.uint8],
+    mask: NDArray[np.bool_],
+    strip: slice,
+    width: int,
+    tables: NDArray[np.uint8],
+) -> None:
+    """Paint one class into a strip, in place.
+
+    Args:
+        drawn: (h, W, 3), the strip.
+        mask: (h', W), the class in the strip and in the rows around it.
+        strip: the rows of ``mask`` that are the strip.
+        width: of the lines.
+        tables: see ``_tables``.
+    """
+    columns = np.flatnonzero(mask.any(axis=0))
+    left, right = max(0, int(columns[0]) - width), int(columns[-1]) + 1 + width
+    mask, drawn = mask[:, left:right], drawn[:, left:right]
+    outside = ~mask
+    near_inside, near_outside = _grow(mask, width)[strip], _grow(outside, width)[strip]
+    inside, outside = mask[strip], outside[strip]
+    row = inside.astype(np.uint16)  # of the table: 1 tint, 2 colour, 3 white
+    row[inside & near_outside] = 2
+    row[outside & near_inside] = 3
+    row *= 256
+    for channel, table in enumerate(tables):
+        drawn[:, :, channel] = table[row + drawn[:, :, channel]]
+
+
+def _tables(colour: Colour, alpha: float) -> NDArray[np.uint8]:
+    """What becomes of each level of red, green and blue: (3, 4 * 256).
+
+    The rows of 256 are: left alone, tinted, the colour itself, white.
+    """
+    levels = np.arange(256)
+    tables = np.empty((3, 4, 256), np.uint8)
+    for table, value in zip(tables, colour, strict=True):
+        table[0] = levels
+        table[1] = np.rint(levels * (1 - alpha) + value * alpha)
+        table[2] = value
+        table[3] = 255
+    return tables.reshape(3, -1)
+
+
 def _grow(mask: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
-    """Dilate by a square, one axis after the other; running sums make any radius cost the same."""
-    for axis in (0, 1):
-        padding = [(0, 0), (0, 0)]
-        padding[axis] = (radius + 1, radius)
-        sums = np.cumsum(np.pad(mask, padding), axis=axis, dtype=np.int32)
-        length = mask.shape[axis]
-        ahead = np.take(sums, np.arange(length) + 2 * radius + 1, axis=axis)
-        mask = ahead > np.take(sums, np.arange(length), axis=axis)
+    """Dilate by a square: along each axis the reach doubles until it is the square's side."""
+    for _ in range(2):
+        grown = np.pad(mask, ((radius, radius), (0, 0)))
+        reach = 1  # a pixel tells of itself and of the reach - 1 below it
+        while reach <= 2 * radius:
+            step = min(reach, 2 * radius + 1 - reach)
+            grown = grown[:-step] | grown[step:]
+            reach += step
+        mask = grown.T
     return mask
 
 
@@ -159,16 +240,19 @@ def _with_legend(image: NDArray[np.uint8], names: Mapping[int, str]) -> NDArray[
     ]
     width = max(width, *(length + size for _, _, length in entries))
     places = []
-    x, y = size, height + size // 2
+    x, y = size, size // 2
     for number, name, length in entries:
         if x > size and x + length > width:
             x, y = size, y + size * 3 // 2
         places.append((x, y, number, name))
         x += length
-    canvas = Image.new("RGB", (width, y + size * 2), WHITE)
-    canvas.paste(Image.fromarray(image), ((width - image.shape[1]) // 2, 0))
-    draw = ImageDraw.Draw(canvas)
+    legend = Image.new("RGB", (width, y + size * 2), WHITE)
+    draw = ImageDraw.Draw(legend)
     for x, y, number, name in places:
         draw.rectangle((x, y, x + size, y + size), class_colour(number), INK)
         draw.text((x + size * 3 // 2, y + size // 2), name, INK, font, anchor="lm")
-    return np.array(canvas)
+    canvas = np.full((height + legend.height, width, 3), 255, np.uint8)
+    left = (width - image.shape[1]) // 2
+    canvas[:height, left : left + image.shape[1]] = image
+    canvas[height:] = np.asarray(legend)
+    return canvas

@@ -40,6 +40,18 @@ class CheckpointError(ArnetError):
     """A checkpoint that is damaged, of another architecture or of a newer version."""
 
 
+class BundleError(ArnetError):
+    """A bundle that is damaged, edited, of another format or of a newer version."""
+
+
+class StateError(ArnetError):
+    """A support state that is damaged or that does not fit the bundle."""
+
+
+class EngineError(ArnetError):
+    """An engine that is not there, or that does not do what was asked."""
+
+
 class TrainingError(ArnetError):
     """A training that cannot go on."""
 

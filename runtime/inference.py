@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Generic
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from arnet.runtime.drawing import label_overlay, overlay, voc_palette
-from arnet.runtime.errors import ImageError, OutputError
+from arnet.runtime.drawing import draw_classes, voc_palette
+from arnet.runtime.errors import AnnotationError, ImageError, OutputError
 from arnet.runtime.figure import FigureRow, figure
 from arnet.runtime.images import read_image, save_image
 from arnet.runtime.output import atomic_write
-from arnet.runtime.results import Result, Segment, write_results
-from arnet.runtime.segmentation import THRESHOLD, Segmentation, Segmenter
-from arnet.runtime.supports import AnnotationUse, Support, read_support_classes, read_supports
+from arnet.runtime.results import Result, Segment, VideoResult, write_results
+from arnet.runtime.segmentation import THRESHOLD, FewShotSegmenter, Segmentation, State
+from arnet.runtime.supports import (
+    UNNAMED,
+    AnnotationUse,
+    Support,
+    read_support_classes,
+    read_supports,
+)
 
 ALL = "all"
 """The label that stands for every class of the support folder."""
+
+MOST_CLASSES = 254
+"""What fits into the 8 bits of a label map: 0 is the background, 255 means unknown."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,23 @@ class Outputs:
     figure: bool = False
 
 
+@dataclass(frozen=True)
+class Learned(Generic[State]):
+    """What is looked for, and where it comes from.
+
+    Attributes:
+        states: what the segmenter knows of each class.
+        supports: the annotated photographs it was learned from; none if it was read from files.
+        files: the files it was read from; none if it was learned.
+        seconds: time that learning took.
+    """
+
+    states: Mapping[str, State]
+    supports: Mapping[str, Sequence[Support]]
+    files: Mapping[str, Path]
+    seconds: float = 0.0
+
+
 def read_classes(
     folder: Path, labels: Sequence[str], annotation: AnnotationUse
 ) -> dict[str, list[Support]]:
@@ -49,20 +75,58 @@ def read_classes(
         labels: names of classes; none for the only one there is, "all" for all of them.
         annotation: "box" turns masks into boxes.
 
+    Returns:
+        The supports by class; a class without a name is called like the folder.
+
     Raises:
         AnnotationError: see ``read_supports``.
     """
     if ALL in labels:
-        return read_support_classes(folder, annotation)
-    if not labels:
-        supports = read_supports(folder, None, annotation)
-        return {supports[0].label or folder.resolve().name: supports}
-    return {label: read_supports(folder, label, annotation) for label in dict.fromkeys(labels)}
+        classes = read_support_classes(folder, annotation)
+    elif labels:
+        return {label: read_supports(folder, label, annotation) for label in dict.fromkeys(labels)}
+    else:
+        classes = {UNNAMED: read_supports(folder, None, annotation)}
+    if list(classes) != [UNNAMED]:
+        return classes
+    (supports,) = classes.values()
+    named = next((support.label for support in supports if support.label is not None), None)
+    return {named or folder.resolve().name: supports}
+
+
+def check_classes(classes: Sized) -> None:
+    """Check that a label map can hold the classes.
+
+    Raises:
+        AnnotationError: there is none, or there are too many.
+    """
+    if not 0 < len(classes) <= MOST_CLASSES:
+        raise AnnotationError(
+            f"{len(classes)} classes were given; a label map holds 1 to {MOST_CLASSES}.",
+            "Choose those that are meant, such as --label cat --label dog.",
+        )
+
+
+def learn(
+    segmenter: FewShotSegmenter[State], supports: Mapping[str, Sequence[Support]]
+) -> Learned[State]:
+    """Learn classes from annotated photographs.
+
+    Raises:
+        AnnotationError: there is no class, or there are more than a label map can hold.
+    """
+    check_classes(supports)
+    started = time.perf_counter()
+    states = {
+        name: segmenter.learn([s.image for s in members], [s.mask for s in members])
+        for name, members in supports.items()
+    }
+    return Learned(states, supports, {}, time.perf_counter() - started)
 
 
 def infer(
-    segmenter: Segmenter[Any],
-    supports: Mapping[str, Sequence[Support]],
+    segmenter: FewShotSegmenter[State],
+    learned: Learned[State],
     queries: Sequence[Path],
     out: Path,
     outputs: Outputs = Outputs(),
@@ -74,8 +138,8 @@ def infer(
     size), ``<stem>_overlay.png`` and ``results.json``, and what ``outputs`` asks for.
 
     Args:
-        segmenter: learns and segments.
-        supports: annotated photographs of each class.
+        segmenter: finds the classes.
+        learned: what it learned.
         queries: photographs.
         out: folder to write to; made when absent.
         outputs: what is written besides.
@@ -85,28 +149,29 @@ def infer(
         One result per query.
 
     Raises:
+        AnnotationError: there are no classes or too many, or no supports for a figure.
         ImageError: a query cannot be read, or two have the same name.
         OutputError: the folder cannot be written to, or holds photographs of the input.
     """
+    check_classes(learned.states)
+    if outputs.figure and not learned.supports:
+        raise AnnotationError(
+            "a figure shows the supports, and a state does not hold them",
+            "leave --figure out, or give the photographs with --support",
+        )
     names = _output_names(queries)
-    _check_out(out, [*queries, *(s.path for members in supports.values() for s in members)])
+    check_out(out, queries, learned.supports)
     # Every photograph is decoded once before anything is written: bad input leaves nothing behind.
     for path in queries:
         read_image(path)
-    started = time.perf_counter()
-    states = {
-        name: segmenter.learn([s.image for s in members], [s.mask for s in members])
-        for name, members in supports.items()
-    }
-    learning = time.perf_counter() - started
     results = []
     for path, name in zip(queries, names, strict=True):
         began = time.perf_counter()
         image = read_image(path)
         read = time.perf_counter() - began
-        segmentation = segmenter.segment(image, states)
+        segmentation = segmenter.segment(image, learned.states)
         labels = segmentation.labels()
-        _write(out, name, image, supports, segmentation, labels, outputs)
+        _write(out, name, image, learned.supports, segmentation, labels, outputs)
         result = Result(
             path,
             (image.shape[0], image.shape[1]),
@@ -119,10 +184,23 @@ def infer(
         )
         results.append(result)
         progress(result)
-    write_results(
-        out / "results.json", results, supports, {**segmenter.describe(), "learn_seconds": learning}
-    )
+    write_learned_results(out / "results.json", results, segmenter, learned)
     return results
+
+
+def write_learned_results(
+    path: Path,
+    results: Iterable[Result | VideoResult],
+    segmenter: FewShotSegmenter[State],
+    learned: Learned[State],
+) -> None:
+    """Write ``results.json``; see ``write_results``.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    model = {**segmenter.describe(), "learn_seconds": learned.seconds}
+    write_results(path, results, learned.supports, model, learned.files)
 
 
 def _segments(segmentation: Segmentation, labels: NDArray[np.uint8]) -> tuple[Segment, ...]:
@@ -143,10 +221,9 @@ def _write(
 ) -> None:
     if len(segmentation.classes) == 1:
         save_image(out / f"{name}_mask.png", np.where(labels == 1, 255, 0).astype(np.uint8))
-        drawn = overlay(image, labels)
     else:
         save_image(out / f"{name}_mask.png", labels, palette=voc_palette())
-        drawn = label_overlay(image, labels, list(segmentation.classes))
+    drawn = draw_classes(image, labels, list(segmentation.classes))
     save_image(out / f"{name}_overlay.png", drawn)
     if outputs.probabilities:
         maps = [masks.probability.astype(np.float16) for masks in segmentation.classes.values()]
@@ -178,9 +255,15 @@ def _support_mask(probability: NDArray[np.float32], support: Support) -> NDArray
     return np.asarray(large) > THRESHOLD
 
 
-def _check_out(out: Path, inputs: Sequence[Path]) -> None:
-    """Results never lie among the photographs: a mask there would be taken for an annotation."""
-    for path in inputs:
+def check_out(
+    out: Path, queries: Iterable[Path], supports: Mapping[str, Sequence[Support]]
+) -> None:
+    """Results never lie among photographs: a mask there would be taken for an annotation.
+
+    Raises:
+        OutputError: the folder for the results is one of the input.
+    """
+    for path in (*queries, *(s.path for members in supports.values() for s in members)):
         folder = path.resolve().parent
         if out.resolve() in (folder, folder / "masks", folder.parent / "masks"):
             raise OutputError(

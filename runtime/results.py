@@ -90,19 +90,53 @@ class Result:
     seconds: Mapping[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class VideoResult:
+    """One video.
+
+    Attributes:
+        path: the video.
+        size: the (H, W) of its frames, upright.
+        times: when each frame is shown, in seconds.
+        areas: pixels of each class in each frame.
+        seconds: mean time of each stage per frame, by its name; "total" has reading, drawing and
+            writing in it.
+        notes: what was left out and why, a sentence each.
+    """
+
+    path: Path
+    size: tuple[int, int]
+    times: tuple[float, ...]
+    areas: Mapping[str, tuple[int, ...]]
+    seconds: Mapping[str, float]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def frames(self) -> int:
+        """Number of frames."""
+        return len(self.times)
+
+    @property
+    def mean_areas(self) -> dict[str, float]:
+        """Mean area of each class over the frames, in pixels."""
+        return {name: float(np.mean(found)) for name, found in self.areas.items()}
+
+
 def write_results(
     path: str | Path,
-    results: Iterable[Result],
+    results: Iterable[Result | VideoResult],
     supports: Mapping[str, Sequence[Support]],
     model: Mapping[str, Any],
+    states: Mapping[str, Path] = {},
 ) -> None:
     """Write ``results.json``, whole or not at all.
 
     Args:
         path: the file to write.
-        results: one per query.
+        results: one per query, or that of a video.
         supports: those that were used, by class.
         model: what computed them, its sha256 among the rest.
+        states: the files of the states that were used instead of supports, by class.
 
     Raises:
         OutputError: if the file cannot be written.
@@ -122,8 +156,13 @@ def write_results(
             for name, members in supports.items()
             for support in members
         ],
-        "results": [_plain(result) for result in results],
+        "results": [
+            _plain(result) if isinstance(result, Result) else _plain_video(result)
+            for result in results
+        ],
     }
+    if states:
+        document["states"] = [{"class": name, "path": file} for name, file in states.items()]
     write_json(path, document)
 
 
@@ -156,4 +195,20 @@ def _plain(result: Result) -> dict[str, Any]:
             for segment in result.segments
         ],
         "seconds": dict(result.seconds),
+    }
+
+
+def _plain_video(result: VideoResult) -> dict[str, Any]:
+    return {
+        "path": result.path,
+        "width": result.size[1],
+        "height": result.size[0],
+        "frames": result.frames,
+        "times": list(result.times),
+        "segments": [
+            {"label": name, "mean_area": mean, "areas": list(result.areas[name])}
+            for name, mean in result.mean_areas.items()
+        ],
+        "seconds": dict(result.seconds),
+        "notes": list(result.notes),
     }

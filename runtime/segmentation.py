@@ -53,7 +53,7 @@ class Segmentation:
         return np.where(stacked.max(axis=0) > THRESHOLD, surest, 0).astype(np.uint8)
 
 
-class Segmenter(Protocol[State]):
+class FewShotSegmenter(Protocol[State]):
     """Learns classes from a few photographs and finds them in others."""
 
     def learn(

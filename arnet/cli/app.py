@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from arnet.cli import console, evaluate, infer, train
+from arnet.cli import bench, console, evaluate, export, infer, train
 from arnet.runtime.errors import ArnetError, OutputError
 from arnet.version import __version__
 
@@ -25,6 +25,9 @@ app = typer.Typer(
 app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
 app.command("infer")(infer.infer)
+app.command("export")(export.export)
+app.command("parity")(export.parity)
+app.command("bench")(bench.bench)
 
 _debug = False
 

@@ -62,11 +62,20 @@ def need_torch() -> None:
     Raises:
         MissingDependencyError: it is not.
     """
-    for module in ("torch", "torchvision", "safetensors", "pydantic", "yaml"):
+    need("torch", "torchvision", "safetensors", "pydantic", "yaml", extra="train")
+
+
+def need(*modules: str, extra: str) -> None:
+    """Check that the modules of an extra are installed.
+
+    Raises:
+        MissingDependencyError: one of them is not.
+    """
+    for module in modules:
         try:
             import_module(module)
         except ImportError as error:
             raise MissingDependencyError(
                 f"this command needs {module}, which is not installed",
-                "pip install 'arnet[train]'",
+                f"pip install 'arnet[{extra}]'",
             ) from error

@@ -3,38 +3,53 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from arnet.cli import console
+from arnet.cli import console, inference
+from arnet.runtime.errors import ConfigError
 
-if TYPE_CHECKING:
-    from arnet.runtime.results import Result
+EXAMPLE = (
+    "arnet infer --checkpoint weights/arnet-r18.safetensors --support examples/horse"
+    " --query examples/queries"
+)
 
 
 def infer(
     support: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             help="Folder of annotated photographs of the thing: a.jpg with a.png (mask), a.json "
             "(labelme, COCO, SAM) or a.xml (VOC boxes); images/ and masks/; one COCO file; or a "
             "sub-folder per class.",
             show_default=False,
         ),
-    ],
+    ] = None,
     query: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="Photograph, folder or quoted pattern ('photos/*.jpg') to segment.",
             show_default=False,
         ),
-    ],
+    ] = None,
+    video: Annotated[
+        Path | None,
+        typer.Option(help="Video to segment frame by frame, in place of --query."),
+    ] = None,
     checkpoint: Annotated[
-        Path,
+        Path | None,
         typer.Option(help="checkpoint.safetensors of arnet train.", show_default=False),
-    ],
+    ] = None,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(
+            help="Bundle of arnet export, in place of --checkpoint: it needs no torch.",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("runs/infer"),
     label: Annotated[
         list[str] | None,
@@ -47,6 +62,20 @@ def infer(
     annotation: Annotated[
         Literal["as-is", "box"], typer.Option(help="'box' reduces masks to their boxes.")
     ] = "as-is",
+    save_state: Annotated[
+        Path | None,
+        typer.Option(
+            help="Keep what the bundle learned of the class in this .npz.", show_default=False
+        ),
+    ] = None,
+    state: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="FILE of --save-state, in place of --support; NAME=FILE names the class, and "
+            "repeated it gives several.",
+            show_default=False,
+        ),
+    ] = None,
     figure: Annotated[
         bool,
         typer.Option("--figure", help="Also draw supports, query, q1, s and q2 side by side."),
@@ -58,61 +87,86 @@ def infer(
     size: Annotated[
         int | None,
         typer.Option(
-            min=33, help="Side that images are resized to; by default that of the training."
+            min=33,
+            help="Side that a checkpoint resizes images to; by default that of the training.",
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
+    device: Annotated[
+        str | None,
+        typer.Option(help="Of a checkpoint: cpu, cuda or cuda:1; by default the best there is."),
+    ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(help="What runs a bundle: auto (the default), onnx, ..."),
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processor threads of a bundle; by default one per core."),
+    ] = None,
 ) -> None:
-    r"""Cut a thing out of photographs, from a few examples.
+    r"""Cut a thing out of photographs or a video, from a few examples.
 
     Writes for each photograph NAME_mask.png in its own size (0 and 255; with
-    several classes their numbers) and NAME_overlay.png, and results.json.
+    several classes their numbers) and NAME_overlay.png, and results.json; for
+    a video NAME_overlay.mp4 and results.json.
 
-    Example:
+    Examples:
       arnet infer --checkpoint runs/train/checkpoint.safetensors \
         --support examples/horse --query examples/queries
+      arnet infer --bundle horse.bundle --support examples/horse \
+        --save-state horse.npz --query examples/queries
+      arnet infer --bundle horse.bundle --state horse.npz --video ride.mp4
     """
-    from arnet.runtime.images import find_images
-    from arnet.runtime.inference import Outputs, read_classes
-    from arnet.runtime.inference import infer as run
+    from arnet.runtime.inference import Outputs
 
-    queries = find_images(query)
-    classes = read_classes(support, label or [], annotation)
-    for name, members in classes.items():
-        plural = "" if len(members) == 1 else "s"
-        console.out.print(f"{name}: {len(members)} support{plural}", markup=False, style="bold")
-        for member in members:
-            console.out.print(f"  {member.source}", markup=False)
+    _one_of({"--checkpoint": checkpoint, "--bundle": bundle}, "what to segment with")
+    _one_of({"--support": support, "--state": state}, "what to look for")
+    _one_of({"--query": query, "--video": video}, "what to segment")
+    if bundle:
+        _not_with("--bundle", {"--size": size, "--device": device})
+    else:
+        of_bundles = {"--engine": engine, "--threads": threads, "--state": state}
+        _not_with("--checkpoint", {**of_bundles, "--save-state": save_state})
+    if state:
+        boxes = annotation == "box"
+        of_supports = {"--label": label, "--annotation": boxes, "--figure": figure}
+        _not_with("--state", {**of_supports, "--save-state": save_state})
+    if video:
+        _not_with("--video", {"--figure": figure, "--prob": prob})
 
-    console.need_torch()
-    from arnet.segmenter import TorchSegmenter
-
-    segmenter = TorchSegmenter.load(checkpoint, device, size)
-    with console.progress_bar() as bar:
-        task = bar.add_task("segmenting", total=len(queries))
-
-        def done(result: Result) -> None:
-            bar.advance(task)
-
-        results = run(segmenter, classes, queries, out, Outputs(prob, figure), done)
-    _show(results)
-    console.out.print(f"\nWritten to {out}: masks, overlays and results.json", markup=False)
+    queries = inference.find_queries(query, video)
+    classes = (
+        inference.read_classes(support, label or [], annotation, save_state) if support else {}
+    )
+    segmenter = inference.open_segmenter(checkpoint, bundle, engine, threads, device, size)
+    learned = inference.learn(segmenter, classes, state or [])
+    if save_state is not None:
+        (kept,) = learned.states.values()
+        kept.save(save_state)
+        console.out.print(
+            f"What was learned is in {save_state}: --state {save_state}", markup=False
+        )
+    if video is not None:
+        written = inference.segment_video(segmenter, learned, video, out)
+    else:
+        written = inference.segment_photographs(
+            segmenter, learned, queries, out, Outputs(prob, figure)
+        )
     viewer = {"darwin": "open", "win32": "start"}.get(sys.platform, "xdg-open")
-    console.next_command(viewer, out / f"{results[0].path.stem}_overlay.png")
+    console.next_command(viewer, written)
 
 
-def _show(results: list[Result]) -> None:
-    from rich.table import Table
+def _one_of(options: Mapping[str, object], what: str) -> None:
+    """Exactly one of some options is needed."""
+    given = [name for name, value in options.items() if value]
+    if not given:
+        raise ConfigError(f"{' or '.join(options)} is needed: {what}", f"for example: {EXAMPLE}")
+    if len(given) > 1:
+        raise ConfigError(f"{' and '.join(given)} both say {what}", f"leave {given[1]} out")
 
-    table = Table("photograph", "class", "area", "score", "seconds", box=None)
-    for result in results:
-        height, width = result.size
-        for segment in result.segments:
-            table.add_row(
-                result.path.name,
-                segment.label,
-                f"{100 * segment.area / (height * width):.1f} %",
-                "" if segment.score is None else f"{segment.score:.2f}",
-                f"{result.seconds['total']:.2f}",
-            )
-    console.out.print(table)
+
+def _not_with(option: str, others: Mapping[str, object]) -> None:
+    """Some options mean nothing beside another; to pass them over would mislead."""
+    given = [name for name, value in others.items() if value]
+    if given:
+        raise ConfigError(f"{given[0]} means nothing with {option}", f"leave {given[0]} out")

@@ -61,7 +61,7 @@ def resize(
         size: (height, width) in pixels, or the side of a square.
 
     Returns:
-        image of shape (3, height, width) and mask of shape (height, width).
+        float32 image of shape (3, height, width), 0..255, and uint8 mask of shape (height, width).
     """
     height, width = (size, size) if isinstance(size, int) else size
     # Not F.resize(mask): that takes torch's "nearest", which rounds down and so moves the mask
@@ -71,8 +71,10 @@ def resize(
         [height, width],
         interpolation=InterpolationMode.NEAREST_EXACT,
     )
+    # In floating point and not rounded: torch's way with uint8 depends on the processor, and the
+    # exported model could not give the same pixels.
     return (
-        tv_tensors.Image(F.resize(image, [height, width], antialias=True)),
+        tv_tensors.Image(F.resize(image.to(torch.float32), [height, width], antialias=True)),
         tv_tensors.Mask(labels[0]),
     )
 
@@ -81,7 +83,7 @@ def normalize(image: torch.Tensor) -> torch.Tensor:
     """What the backbone takes: ``(x / 255 - MEAN) / STD`` per channel.
 
     Args:
-        image: uint8 RGB of shape (..., 3, H, W).
+        image: RGB of shape (..., 3, H, W), 0..255.
 
     Returns:
         float32 of the same shape, about -2.1..2.7.

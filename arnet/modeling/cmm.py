@@ -19,6 +19,7 @@ class ForgetEnhanceBlock(nn.Module):
         self, channels: int, kernel: int = 2, dilation: int = 1, gate_bias: float = 0.0
     ) -> None:
         super().__init__()
+        self.dilation = dilation
         self.padding = (kernel - 1) * dilation
         self.forget = nn.Conv1d(channels, channels, kernel, dilation=dilation)
         self.update = nn.Conv1d(channels, channels, kernel, dilation=dilation)

@@ -12,7 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from arnet.runtime.decoding import MAX_PIXELS
 from arnet.runtime.errors import AnnotationError
+
+_LONGEST = 13
+"""Characters of the longest length, of 64 bits."""
 
 
 def encode_rle(mask: NDArray[Any]) -> dict[str, Any]:
@@ -38,7 +42,7 @@ def decode_rle(rle: dict[str, Any]) -> NDArray[np.uint8]:
     """Decode COCO RLE, compressed (text) or not (list of lengths).
 
     Args:
-        rle: ``{"size": [H, W], "counts": text | list of int}``.
+        rle: ``{"size": [H, W], "counts": text | list of int}``, at most 250 million pixels.
 
     Returns:
         (H, W) uint8, 0 or 1.
@@ -48,16 +52,20 @@ def decode_rle(rle: dict[str, Any]) -> NDArray[np.uint8]:
     """
     try:
         height, width = (int(length) for length in rle["size"])
+        if min(height, width) < 0 or height * width > MAX_PIXELS:
+            raise ValueError(f"no picture has this size; at most {MAX_PIXELS} pixels are read")
         counts = rle["counts"]
         if isinstance(counts, bytes):
             counts = counts.decode("ascii")
         lengths = _from_text(counts) if isinstance(counts, str) else [int(n) for n in counts]
+        if not all(0 <= length <= height * width for length in lengths):
+            raise ValueError("a length is negative or goes beyond the picture")
     except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
         raise AnnotationError(
             f"A run-length encoding is malformed ({type(error).__name__}: {error}).",
             'It needs the form {"size": [height, width], "counts": text or list of lengths}.',
         ) from error
-    if sum(lengths) != height * width or min(lengths, default=0) < 0:
+    if sum(lengths) != height * width:
         raise AnnotationError(
             f"A run-length encoding covers {sum(lengths)} pixels; its size {width}x{height} needs"
             f" {height * width}.",
@@ -87,6 +95,8 @@ def _from_text(text: str) -> list[int]:
         value = shift = 0
         more = True
         while more:
+            if shift == 5 * _LONGEST:
+                raise ValueError("a length does not end")
             group = ord(text[position]) - 48
             value |= (group & 0x1F) << shift
             shift += 5

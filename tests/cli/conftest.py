@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from arnet.checkpoint import save_checkpoint
 from arnet.cli import main
@@ -95,6 +99,18 @@ def checkpoint(tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) ->
     return path
 
 
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle that finds what has the colour of the supports' objects."""
+    pytest.importorskip("onnxruntime")
+    path = Path(__file__).parents[1] / "runtime" / "tiny_bundle.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.make_bundle(tmp_path_factory.mktemp("bundle") / "tiny")
+
+
 @pytest.fixture
 def photograph() -> np.ndarray:
     """A photograph of 60 x 40 pixels: bright disc on a dark gradient."""
@@ -143,3 +159,69 @@ def data(tmp_path: Path, photograph: np.ndarray) -> Path:
         labels = np.where(thing, class_id, 0).astype(np.uint8)
         Image.fromarray(labels).save(root / "masks" / f"{number:02}.png")
     return root
+
+
+@pytest.fixture
+def infer(run, checkpoint: Path, tmp_path: Path) -> Callable[..., Finished]:
+    """Runs ``arnet infer`` into tmp_path/out and returns how it ended."""
+
+    def infer(support: Path, query: object, *options: object) -> Finished:
+        arguments = ["--checkpoint", checkpoint, "--support", support, "--query", query]
+        finished = run("infer", *arguments, "--out", tmp_path / "out", *options)
+        assert finished.code == 0, finished.err
+        return finished
+
+    return infer
+
+
+@pytest.fixture
+def infer_fails(
+    fails: Callable[..., str], checkpoint: Path, support: Path, query: Path, tmp_path: Path
+) -> Callable[..., str]:
+    """Runs ``arnet infer`` with one thing wrong; nothing may have been written."""
+
+    def infer_fails(*options: object, **wrong: object) -> str:
+        given = {"checkpoint": checkpoint, "support": support, "query": query} | wrong
+        arguments = [word for name, value in given.items() for word in (f"--{name}", value)]
+        message = fails("infer", *arguments, "--out", tmp_path / "out", *options)
+        assert not (tmp_path / "out").exists()
+        return message
+
+    return infer_fails
+
+
+@pytest.fixture
+def rewritten(checkpoint: Path, tmp_path: Path) -> Callable[..., Path]:
+    """The checkpoint with other metadata."""
+
+    def rewritten(**metadata: str) -> Path:
+        path = tmp_path / "rewritten.safetensors"
+        with safe_open(checkpoint, framework="pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            save_file(tensors, path, file.metadata() | metadata)
+        return path
+
+    return rewritten
+
+
+@pytest.fixture
+def train_fails(fails: Callable[..., str], data: Path, tmp_path: Path) -> Callable[..., str]:
+    """Runs ``arnet train`` on the tiny data; nothing may have been written."""
+    path = tmp_path / "config.yaml"
+    tree = {
+        "model": {"backbone": {"name": "resnet18"}, "channels": 16},
+        "data": {"kind": "folder", "fold": None, "root": str(data), "image_size": 65},
+        "train": {
+            "backbone_weights": "random",
+            "validate_every": 0,
+            "stages": [{"iterations": 2}],
+        },
+    }
+    path.write_text(yaml.safe_dump(tree))
+
+    def train_fails(*options: object) -> str:
+        message = fails("train", "--config", path, "--out", tmp_path / "run", *options)
+        assert not (tmp_path / "run" / "checkpoint.safetensors").exists()
+        return message
+
+    return train_fails

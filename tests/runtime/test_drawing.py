@@ -1,8 +1,10 @@
 """What is drawn where: tint, contour, legend."""
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from arnet.runtime.drawing import (
     class_colour,
@@ -60,6 +62,61 @@ def test_the_contour_grows_with_the_picture():
     large = np.full((400, 600, 3), 100, np.uint8)
     drawn = overlay(large, np.kron(MASK, np.ones((10, 10))))
     assert (drawn[:, 350] == WHITE).all(axis=1).sum() == 2 * 3
+
+
+def plain_overlay(image, inside, colour, alpha, width):
+    """What ``overlay`` draws, pixel by pixel of the window, without strips and tables."""
+
+    def near(mask):
+        windows = np.lib.stride_tricks.sliding_window_view(
+            np.pad(mask, width), 2 * (2 * width + 1,)
+        )
+        return windows.any(axis=(2, 3))
+
+    drawn = image.astype(float)
+    drawn[inside] = drawn[inside] * (1 - alpha) + np.array(colour) * alpha
+    drawn[near(inside) & ~inside] = WHITE
+    drawn[inside & near(~inside)] = colour
+    return np.rint(drawn).astype(np.uint8)
+
+
+def scattered(height, width, seed):
+    """A photograph of noise and a label map of rectangles, some on the borders, and of dots."""
+    rng = np.random.default_rng(seed)
+    label_map = np.zeros((height, width), np.uint8)
+    for number in (1, 2, 1, 255, 9, 2):
+        top, left = rng.integers(0, height), rng.integers(0, width)
+        label_map[top : top + height // 3, left : left + width // 3] = number
+    label_map[rng.random((height, width)) < 0.002] = 2
+    return rng.integers(0, 256, (height, width, 3)).astype(np.uint8), label_map
+
+
+@pytest.mark.parametrize(("height", "width", "line"), [(700, 300, 2), (300, 650, 2), (39, 61, 1)])
+def test_overlays_are_those_of_plain_arithmetic(height, width, line):
+    """Several strips high, so that contours cross from one to the next."""
+    image, label_map = scattered(height, width, height)
+    expected = image
+    for number in (1, 2, 9):
+        colour = class_colour(number)
+        expected = plain_overlay(expected, label_map == number, colour, 0.3, line)
+    np.testing.assert_array_equal(label_overlay(image, label_map, {}, 0.3), expected)
+    one = plain_overlay(image, label_map == 1, (9, 99, 200), 0.7, line)
+    np.testing.assert_array_equal(overlay(image, label_map, (9, 99, 200), 0.7), one)
+    wider = plain_overlay(image, label_map == 1, (9, 99, 200), 0.7, line + 1)
+    assert not np.array_equal(one, wider)
+
+
+def test_an_overlay_needs_little_more_memory_than_its_result():
+    image, label_map = scattered(3000, 4000, 0)
+    tracemalloc.start()
+    drawn = overlay(image, label_map)
+    one = tracemalloc.get_traced_memory()[1]
+    tracemalloc.reset_peak()
+    label_overlay(image, label_map, {})
+    several = tracemalloc.get_traced_memory()[1] - drawn.nbytes
+    tracemalloc.stop()
+    assert one < 1.8 * image.nbytes
+    assert several < 1.8 * image.nbytes
 
 
 def test_label_overlay_has_a_colour_per_class_and_a_legend_below():

@@ -1,0 +1,297 @@
+"""``arnet bench``."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+
+import typer
+
+from arnet.cli import console
+from arnet.runtime.errors import CheckpointError, ConfigError, OutputError
+
+if TYPE_CHECKING:
+    from arnet.runtime.benchmark import report
+    from arnet.runtime.benchmark.result import BenchmarkResult
+    from arnet.runtime.benchmark.scenarios import Contender
+    from arnet.runtime.bundle import Bundle
+
+Word = TypeVar("Word", bound=str)
+
+TORCH = ("torch", "compile")
+"""Contenders that compute what the checkpoint does, with which masks are compared."""
+
+AGAINST = (*TORCH, "onnx-whole", "onnx-cached")
+"""Every contender that ``arnet.export.references`` knows."""
+
+
+def bench(
+    bundle: Annotated[
+        Path | None, typer.Argument(help="Bundle of arnet export.", show_default=False)
+    ] = None,
+    support: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of annotated photographs, or of such folders, one per class.",
+            show_default=False,
+        ),
+    ] = None,
+    query: Annotated[
+        str | None,
+        typer.Option(
+            help="Photograph, folder or quoted pattern ('photos/*.jpg'); they are taken in turn.",
+            show_default=False,
+        ),
+    ] = None,
+    synthetic: Annotated[
+        bool, typer.Option("--synthetic", help="Noise in place of --support and --query.")
+    ] = False,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            help=f"What to compare with, with commas: {', '.join(AGAINST)}. Needs --checkpoint.",
+            show_default=False,
+        ),
+    ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="Checkpoint that the bundle was exported from.", show_default=False),
+    ] = None,
+    engine: Annotated[str, typer.Option(help="What runs the bundle.")] = "auto",
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="Threads of each contender; by default as many as it likes."),
+    ] = None,
+    shots: Annotated[
+        str | None,
+        typer.Option(help="Supports of each class, with commas; 1,5 where the bundle takes any."),
+    ] = None,
+    classes: Annotated[str, typer.Option(help="Numbers of classes, with commas.")] = "1",
+    scenario: Annotated[
+        str, typer.Option(help="support (learn), query (the state at hand), episode (both).")
+    ] = "support,query,episode",
+    duration: Annotated[
+        float, typer.Option(min=0.0, help="Seconds to measure each contender in each scenario.")
+    ] = 3.0,
+    min_samples: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            help="Samples of each, however long they take: by default 20, on a GPU 100. A 90th "
+            "percentile needs 64, a 95th 130, a 99th 662.",
+            show_default=False,
+        ),
+    ] = None,
+    decode: Annotated[
+        bool, typer.Option("--decode", help="Reading the photograph's file is timed, too.")
+    ] = False,
+    json: Annotated[
+        Path | None,
+        typer.Option(help="Also write the result as JSON, raw samples too.", show_default=False),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            help="Measure nothing; draw this result of --json to --out.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Picture to draw the result to.", show_default=False)
+    ] = None,
+) -> None:
+    r"""Measure how fast a bundle is, and whether it still answers like the model.
+
+    Time is that of the host's clock, from decoded RGB in memory to the mask in
+    memory. Contenders are measured by turns; no sample is left out; what makes
+    the numbers doubtful is told beside them.
+
+    Examples:
+      arnet bench horse.bundle --support examples/horse --query examples/queries \
+        --checkpoint weights/arnet-r18.safetensors --against torch --json bench.json
+      arnet bench --plot bench.json --out bench.png
+    """
+    if plot is not None:
+        _draw_earlier(plot, out, bundle)
+        return
+    if bundle is None:
+        raise ConfigError("there is no bundle to measure", "arnet bench BUNDLE, or --plot FILE")
+    from arnet.runtime.benchmark import plot as picture
+    from arnet.runtime.benchmark.result import write_result
+    from arnet.runtime.benchmark.run import Plan, run
+    from arnet.runtime.benchmark.scenarios import SCENARIOS
+    from arnet.runtime.benchmark.workload import read_workload
+    from arnet.runtime.bundle import Bundle
+
+    numbers = None if shots is None else _numbers("--shots", shots)
+    plan = Plan(
+        numbers or (1, 5),
+        _numbers("--classes", classes),
+        _words("--scenario", scenario, SCENARIOS),
+        duration,
+        min_samples,
+        decode,
+    )
+    names = () if against is None else _words("--against", against, AGAINST)
+    _check(names, checkpoint, json, out)
+    if out is not None:
+        picture.check(out)
+    opened = Bundle.open(bundle)
+    manifest = opened.manifest
+    plan = plan.with_fixed_shots(manifest.shots, asked=numbers is not None)
+    if decode and synthetic:
+        raise ConfigError("noise is in no file that --decode could read", "leave --decode out")
+    workload = read_workload(support, query, plan.shots, plan.classes, synthetic)
+    with console.progress_bar() as bar:
+        task = bar.add_task("", total=None)
+        result = run(
+            _contenders(opened, engine, threads, names, checkpoint),
+            workload,
+            plan,
+            reference=next((name for name in names if name in TORCH), None),
+            parity=None if manifest.parity is None else dict(manifest.parity),
+            command=shlex.join(["arnet", *sys.argv[1:]]),
+            doubts=_doubts(checkpoint, manifest.checkpoint.sha256),
+            progress=lambda what, done, total: bar.update(
+                task, description=what, completed=done, total=total
+            ),
+        )
+    _show(result)
+    if json is not None:
+        write_result(json, result)
+        console.out.print(f"\nWritten to {json}, with every sample", markup=False)
+    if out is not None:
+        picture.draw(result, out)
+        _drawn(out)
+    elif json is not None:
+        console.next_command("arnet", "bench", "--plot", json, "--out", json.with_suffix(".png"))
+    else:
+        console.next_command("arnet", *sys.argv[1:], "--json", "bench.json")
+
+
+def _numbers(option: str, text: str) -> tuple[int, ...]:
+    """Whole numbers from 1, as they were given, each once."""
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdecimal() and int(word) > 0 for word in words):
+        raise ConfigError(
+            f"{option} {text}: whole numbers from 1 are needed", f"such as {option} 1,5"
+        )
+    return tuple(dict.fromkeys(int(word) for word in words))
+
+
+def _words(option: str, text: str, known: Sequence[Word]) -> tuple[Word, ...]:
+    """Some of the known words, as they were given, each once."""
+    words = [word.strip() for word in text.split(",")]
+    for word in words:
+        if word not in known:
+            raise ConfigError(
+                f"{option} {text}: there is no '{word}'", f"choose from {', '.join(known)}"
+            )
+    return tuple(dict.fromkeys(known[known.index(word)] for word in words))
+
+
+def _check(
+    names: Sequence[str], checkpoint: Path | None, json: Path | None, out: Path | None
+) -> None:
+    """What would otherwise be found after minutes of measuring."""
+    if names and checkpoint is None:
+        raise ConfigError(
+            f"--against {','.join(names)} needs the checkpoint that the bundle was exported from",
+            "add --checkpoint FILE",
+        )
+    if checkpoint is not None and not checkpoint.is_file():
+        raise CheckpointError(
+            f"there is no checkpoint {checkpoint}", "give the one the bundle was exported from"
+        )
+    for path in (json, out):
+        if path is not None and path.is_dir():
+            raise OutputError(f"{path} is a folder", "name a file in it")
+
+
+def _contenders(
+    bundle: Bundle,
+    engine: str,
+    threads: int | None,
+    names: Sequence[str],
+    checkpoint: Path | None,
+) -> list[Contender]:
+    from functools import partial
+
+    from arnet.runtime.benchmark.scenarios import Contender
+    from arnet.runtime.segmenter import Segmenter
+
+    found = [Contender("bundle", partial(Segmenter.load, bundle.path, engine, threads))]
+    if names and checkpoint is not None:
+        console.need_torch()
+        console.need("onnx", "onnxscript", "onnxruntime", extra="export")
+        from arnet.export.references import contender
+
+        for name in names:
+            size = bundle.manifest.image_size
+            opening = partial(contender, name, checkpoint, size=size, threads=threads)
+            beside = "" if name in TORCH else "torch, which makes its graph, would be counted, too"
+            found.append(Contender(name, opening, beside))
+    return found
+
+
+def _doubts(checkpoint: Path | None, sha256: str) -> list[str]:
+    from arnet.runtime.results import sha256_of
+
+    other = checkpoint is not None and sha256_of(checkpoint) != sha256
+    return [f"{checkpoint} is not what the bundle was exported from"] if other else []
+
+
+def _draw_earlier(source: Path, out: Path | None, bundle: Path | None) -> None:
+    from arnet.runtime.benchmark.plot import draw
+    from arnet.runtime.benchmark.result import read_result
+
+    if bundle is not None:
+        raise ConfigError(
+            "--plot draws an earlier result, and a bundle was given to be measured",
+            "leave one out; a new result is drawn with --out FILE.png alone",
+        )
+    out = out or source.with_suffix(".png")
+    draw(read_result(source), out)
+    _drawn(out)
+
+
+def _drawn(path: Path) -> None:
+    console.out.print(f"\nDrawn to {path}", markup=False)
+    viewer = {"darwin": "open", "win32": "start"}.get(sys.platform, "xdg-open")
+    console.next_command(viewer, path)
+
+
+def _show(result: BenchmarkResult) -> None:
+    from arnet.runtime.benchmark import report
+
+    loud = "bold red" if result.photographs["synthetic"] else "yellow"
+    for note in result.notes:
+        console.out.print(f"note: {note}", markup=False, style=loud)
+    for line in report.heading(result):
+        console.out.print(line, markup=False)
+    for table in report.tables(result):
+        console.out.print()
+        _show_table(table)
+    if result.parity is not None:
+        console.out.print(f"\nparity at export: {report.parity(result.parity)}", markup=False)
+    for warning in result.warnings:
+        console.out.print(f"warning: {warning}", markup=False, style="yellow")
+
+
+def _show_table(table: report.Table) -> None:
+    from rich.table import Table
+
+    shown = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    console.out.print(table.title, markup=False, style="bold")
+    for number, column in enumerate(table.columns):
+        # In a narrow terminal numbers are folded: cut short, they would be other numbers.
+        side: Literal["left", "right"] = "left" if number < table.left else "right"
+        shown.add_column(column, justify=side, no_wrap=number == 0, overflow="fold")
+    for row in table.rows:
+        shown.add_row(*row, style="bold" if len(row) == 1 else None)
+    console.out.print(shown)
+    for footnote in table.footnotes:
+        console.out.print(footnote, markup=False, style="dim")

@@ -1,0 +1,215 @@
+"""``arnet export`` and ``arnet parity``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from arnet.cli import console
+
+if TYPE_CHECKING:
+    from arnet.checkpoint import Checkpoint
+    from arnet.export.episodes import RealEpisode
+    from arnet.export.parity import Parity
+
+CheckpointOption = Annotated[
+    Path, typer.Option(help="checkpoint.safetensors of arnet train.", show_default=False)
+]
+SupportOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="Folder of annotated photographs, as arnet infer takes it: each in turn is found by "
+        "the others. Repeat it for more.",
+        show_default=False,
+    ),
+]
+DataOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Or the data set of the training: episodes of its held-out classes.",
+        show_default=False,
+    ),
+]
+EpisodesOption = Annotated[int, typer.Option(min=1, help="Episodes drawn from --data.")]
+JsonOption = Annotated[
+    Path | None, typer.Option("--json", help="Also write the report here.", show_default=False)
+]
+
+
+def export(
+    checkpoint: CheckpointOption,
+    out: Annotated[
+        Path, typer.Option(help="Folder of the bundle, or a name ending in .zip for one file.")
+    ] = Path("bundle"),
+    support: SupportOption = None,
+    data: DataOption = None,
+    episodes: EpisodesOption = 32,
+    engine: Annotated[
+        Literal["onnx"], typer.Option(help="What the bundle is for: ONNX Runtime.")
+    ] = "onnx",
+    precision: Annotated[
+        Literal["fp32", "fp16", "int8"], typer.Option(help="What is computed in.")
+    ] = "fp32",
+    store: Annotated[
+        Literal["fp32", "fp16"],
+        typer.Option(help="What the weights are stored in; fp16 halves the bundle."),
+    ] = "fp32",
+    plugins: Annotated[
+        Literal["auto", "off"],
+        typer.Option(help="'off' writes plain ONNX, without our own operations."),
+    ] = "auto",
+    size: Annotated[
+        int | None,
+        typer.Option(min=33, help="Side of the model's image; by default that of the training."),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the bundle that is there.")
+    ] = False,
+    json: JsonOption = None,
+) -> None:
+    r"""Turn a checkpoint into a bundle that runs without torch.
+
+    The model is rewritten exactly, so that a photograph costs little more for
+    five shots than for one, written as ONNX, and compared with the checkpoint
+    on real photographs. A bundle that says something else than the checkpoint
+    is kept as NAME.failed, and the command ends with 1.
+
+    Example:
+      arnet export --checkpoint weights/arnet-r18.safetensors \
+        --support examples/horse --support examples/dog --out bundle
+    """
+    console.need_torch()
+    console.need("onnx", "onnxscript", "onnxruntime", extra="export")
+    from arnet.checkpoint import load_checkpoint
+    from arnet.export.bundle import check_place
+    from arnet.export.exporter import ExportOptions, export_bundle
+
+    check_place(out, overwrite)
+    loaded = load_checkpoint(checkpoint)
+    chosen, source = _episodes(loaded, support or [], data, episodes)
+    options = ExportOptions(size, precision, store, plugins == "auto", overwrite)
+    with console.progress_bar() as bar:
+        tasks: dict[str, int] = {}
+
+        def told(step: str, done: int, total: int) -> None:
+            name = "parity" if step == "parity" else "export"
+            task = tasks.setdefault(name, bar.add_task(step) if name not in tasks else 0)
+            bar.update(task, description=step, completed=done, total=total)  # type: ignore[arg-type]
+
+        exported = export_bundle(loaded, checkpoint.name, out, chosen, source, options, told)
+    _finish(exported.parity, json)
+    console.out.print(f"\nWritten to {exported.path}", markup=False)
+    if not exported.parity.passed:
+        raise typer.Exit(1)
+    folder = support[0] if support else "examples/horse"
+    console.next_command(
+        *("arnet", "infer", "--bundle", exported.path, "--support", folder),
+        *("--query", "examples/queries"),
+    )
+
+
+def parity(
+    bundle: Annotated[Path, typer.Argument(help="Folder or zip of a bundle.", show_default=False)],
+    checkpoint: CheckpointOption,
+    support: SupportOption = None,
+    data: DataOption = None,
+    episodes: EpisodesOption = 32,
+    json: JsonOption = None,
+) -> None:
+    r"""Compare a bundle with the checkpoint it was made from, once more.
+
+    Ends with 1 if the bundle is out of the bounds of its precision.
+
+    Example:
+      arnet parity bundle --checkpoint weights/arnet-r18.safetensors \
+        --support examples/horse
+    """
+    console.need_torch()
+    console.need("onnx", "onnxscript", "onnxruntime", extra="export")
+    from arnet.checkpoint import load_checkpoint
+    from arnet.export.exporter import judge
+    from arnet.export.stages import factorise
+    from arnet.runtime.bundle import Bundle
+    from arnet.runtime.errors import BundleError
+
+    manifest = Bundle.open(bundle).manifest
+    loaded = load_checkpoint(checkpoint)
+    if manifest.checkpoint.sha256 != loaded.sha256:
+        raise BundleError(
+            f"{bundle} was made from {manifest.checkpoint.name} with sha256 "
+            f"{manifest.checkpoint.sha256[:12]}..., not from {checkpoint} "
+            f"({loaded.sha256[:12]}...)",
+            "compare it with its own checkpoint, or export this one",
+        )
+    chosen, source = _episodes(loaded, support or [], data, episodes)
+    with console.progress_bar() as bar:
+        task = bar.add_task("parity")
+        result = judge(
+            loaded,
+            factorise(loaded.model, manifest.image_size),
+            bundle,
+            chosen,
+            source,
+            lambda step, done, total: bar.update(task, completed=done, total=total),
+        )
+    _finish(result, json)
+    if not result.passed:
+        raise typer.Exit(1)
+    console.next_command("arnet", "bench", bundle, "--support", "examples/horse")
+
+
+def _episodes(
+    checkpoint: Checkpoint, support: list[Path], data: Path | None, count: int
+) -> tuple[list[RealEpisode], str]:
+    """The episodes and, for the report, where they are from."""
+    from arnet.export.episodes import from_dataset, from_folders
+    from arnet.runtime.errors import ConfigError
+
+    if data is not None:
+        return from_dataset(checkpoint, data, count), f"the held-out classes of {data.name or data}"
+    if not support:
+        raise ConfigError(
+            "the bundle is compared with the model on real photographs, and none were given",
+            "add --support DIR, two annotated photographs or more, or --data DIR",
+        )
+    return from_folders(support), ", ".join(folder.name for folder in support)
+
+
+def _finish(parity: Parity, json: Path | None) -> None:
+    from rich.table import Table
+
+    from arnet.runtime.output import write_json
+
+    table = Table("stage", "tensor", "largest", "p99", "of", box=None)
+    for stage in parity.stages:
+        table.add_row(
+            stage.stage,
+            stage.tensor,
+            *(f"{value:.2g}" for value in (stage.largest, stage.p99, stage.scale)),
+        )
+    console.out.print(f"{parity.precision}, differences from the model:", markup=False)
+    console.out.print(table)
+    bounds = parity.bounds
+    most = "" if bounds.probability is None else f" (at most {bounds.probability:g})"
+    gap = parity.mean_iou["bundle"] - parity.mean_iou["model"]
+    for line in (
+        f"\n{parity.episodes} episodes of {parity.source}:",
+        f"  probability     largest {parity.probability_largest:.2g}{most}, "
+        f"p99 {parity.probability_p99:.2g}",
+        f"  changed pixels  {100 * parity.changed:.4f} % (at most {100 * bounds.changed:g} %), "
+        f"worst episode {100 * parity.changed_most:.4f} %",
+        f"  masks           mean IoU {parity.mask_iou:.5f}, least {parity.mask_iou_least:.5f}",
+        f"  mIoU            {parity.mean_iou['model']:.2f} -> {parity.mean_iou['bundle']:.2f} "
+        f"({gap:+.3f}, at most ± {bounds.mean_iou:g})",
+    ):
+        console.out.print(line, markup=False)
+    if parity.passed:
+        console.out.print("PASSED", style="bold green")
+    else:
+        console.out.print("FAILED", style="bold red")
+        for failure in parity.failures:
+            console.out.print(f"  {failure}", markup=False)
+    if json is not None:
+        write_json(json, parity.to_json())

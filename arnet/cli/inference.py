@@ -1,0 +1,163 @@
+"""The parts of ``arnet infer``, in their order: what it reads, learns, segments and shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from arnet.cli import console
+from arnet.runtime.errors import ConfigError
+
+if TYPE_CHECKING:
+    from arnet.runtime.inference import Learned, Outputs
+    from arnet.runtime.results import Result
+    from arnet.runtime.segmentation import FewShotSegmenter
+    from arnet.runtime.supports import AnnotationUse, Support
+
+
+def find_queries(query: str | None, video: Path | None) -> list[Path]:
+    """Photographs to segment; a video is only opened, to be told early if it is none."""
+    from arnet.runtime.images import find_images
+
+    if query is not None:
+        return find_images(query)
+    if video is not None:
+        from arnet.runtime.video import VideoReader
+
+        with VideoReader(video):
+            pass
+    return []
+
+
+def read_classes(
+    support: Path, labels: Sequence[str], annotation: AnnotationUse, save: Path | None
+) -> dict[str, list[Support]]:
+    """Read the supports and say what was used of each."""
+    from arnet.runtime import inference
+
+    classes = inference.read_classes(support, labels, annotation)
+    if save is not None and len(classes) > 1:
+        raise ConfigError(
+            f"--save-state keeps one class, and there are {len(classes)}: {', '.join(classes)}",
+            f"choose one: --label {next(iter(classes))}",
+        )
+    for name, members in classes.items():
+        plural = "" if len(members) == 1 else "s"
+        console.out.print(f"{name}: {len(members)} support{plural}", markup=False, style="bold")
+        for member in members:
+            console.out.print(f"  {member.source}", markup=False)
+    return classes
+
+
+def open_segmenter(
+    checkpoint: Path | None,
+    bundle: Path | None,
+    engine: str | None,
+    threads: int | None,
+    device: str | None,
+    size: int | None,
+) -> FewShotSegmenter[Any]:
+    """Open the bundle, or else the checkpoint, for which alone torch is needed."""
+    if bundle is not None:
+        from arnet.runtime.segmenter import Segmenter
+
+        return Segmenter.load(bundle, engine or "auto", threads)
+    assert checkpoint is not None
+    console.need_torch()
+    from arnet.segmenter import TorchSegmenter
+
+    return TorchSegmenter.load(checkpoint, device or "auto", size)
+
+
+def learn(
+    segmenter: FewShotSegmenter[Any], classes: dict[str, list[Support]], states: Sequence[str]
+) -> Learned[Any]:
+    """Learn the classes, or read their states; a file without a name is called by its stem."""
+    from arnet.runtime import inference
+    from arnet.runtime.state import SupportState
+
+    if not states:
+        return inference.learn(segmenter, classes)
+    files: dict[str, Path] = {}
+    for word in states:
+        name, equals, file = word.partition("=")
+        if not equals or Path(word).is_file():
+            name, file = Path(word).stem, word
+        if name in files:
+            raise ConfigError(
+                f"two states are called {name}: {files[name]} and {file}",
+                f"name them: --state {name}1={files[name]} --state {name}2={file}",
+            )
+        files[name] = Path(file)
+    read = {name: SupportState.load(file) for name, file in files.items()}
+    return inference.Learned(read, {}, files)
+
+
+def segment_photographs(
+    segmenter: FewShotSegmenter[Any],
+    learned: Learned[Any],
+    queries: Sequence[Path],
+    out: Path,
+    outputs: Outputs,
+) -> Path:
+    """Segment photographs and list what was found; returns the first overlay."""
+    from rich.table import Table
+
+    from arnet.runtime import inference
+
+    with console.progress_bar() as bar:
+        task = bar.add_task("segmenting", total=len(queries))
+
+        def done(result: Result) -> None:
+            bar.advance(task)
+
+        results = inference.infer(segmenter, learned, queries, out, outputs, done)
+    table = Table("photograph", "class", "area", "score", "seconds", box=None)
+    for result in results:
+        height, width = result.size
+        for segment in result.segments:
+            table.add_row(
+                result.path.name,
+                segment.label,
+                f"{100 * segment.area / (height * width):.1f} %",
+                "" if segment.score is None else f"{segment.score:.2f}",
+                f"{result.seconds['total']:.2f}",
+            )
+    console.out.print(table)
+    console.out.print(f"\nWritten to {out}: masks, overlays and results.json", markup=False)
+    return out / f"{results[0].path.stem}_overlay.png"
+
+
+def segment_video(
+    segmenter: FewShotSegmenter[Any], learned: Learned[Any], video: Path, out: Path
+) -> Path:
+    """Segment a video and say how much was found; returns the overlay."""
+    from rich.table import Table
+
+    from arnet.runtime.video import infer_video
+
+    with console.progress_bar() as bar:
+        task = bar.add_task("segmenting", total=None)
+        result = infer_video(
+            segmenter,
+            learned,
+            video,
+            out,
+            lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    height, width = result.size
+    table = Table("class", "mean area", "frames with it", box=None)
+    for name, areas in result.areas.items():
+        mean = 100 * result.mean_areas[name] / (height * width)
+        table.add_row(name, f"{mean:.1f} %", f"{sum(area > 0 for area in areas)}")
+    console.out.print(
+        f"{video.name}: {result.frames} frames, {result.seconds['total']:.3f} seconds each",
+        markup=False,
+    )
+    console.out.print(table)
+    for note in result.notes:
+        console.out.print(f"note: {note}", markup=False, style="yellow")
+    overlay = out / f"{video.stem}_overlay.mp4"
+    console.out.print(f"\nWritten to {out}: {overlay.name} and results.json", markup=False)
+    return overlay

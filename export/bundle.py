@@ -1,0 +1,119 @@
+"""Writing a bundle: the files, the manifest last, and its own name only when it is whole."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import uuid
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import onnx
+from onnx import ModelProto, ValueInfoProto, helper
+
+from arnet.runtime.bundle import MANIFEST, FileInfo, Manifest, Stage, TensorInfo
+from arnet.runtime.errors import OutputError
+
+ZIP = ".zip"
+_MOMENT = (1980, 1, 1, 0, 0, 0)  # the same bundle gives the same bytes
+
+
+def interface(name: str, model: ModelProto) -> Stage:
+    """What the manifest says of a stage."""
+    return Stage(
+        file_name(name),
+        tuple(_tensor(value) for value in model.graph.input),
+        tuple(_tensor(value) for value in model.graph.output),
+    )
+
+
+def file_name(stage: str) -> str:
+    """Name of the file of a stage."""
+    return f"{stage}.onnx"
+
+
+def files_of(contents: Mapping[str, bytes]) -> dict[str, FileInfo]:
+    """Hash and size of every file."""
+    return {
+        name: FileInfo(hashlib.sha256(content).hexdigest(), len(content))
+        for name, content in contents.items()
+    }
+
+
+def write_files(folder: Path, contents: Mapping[str, bytes], manifest: Manifest) -> None:
+    """Write the files of a bundle into a folder, the manifest last."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MANIFEST).unlink(missing_ok=True)
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    (folder / MANIFEST).write_bytes(manifest.to_json())
+
+
+@contextmanager
+def staging(out: Path) -> Iterator[Path]:
+    """A folder beside ``out`` to build a bundle in; whatever happens, it is gone afterwards.
+
+    Raises:
+        OutputError: the place cannot be written to.
+    """
+    temporary = out.parent / f".{uuid.uuid4().hex}.tmp"
+    try:
+        try:
+            temporary.mkdir(parents=True)
+            yield temporary / (out.name.removesuffix(ZIP) or "bundle")
+        except OSError as error:
+            raise OutputError(
+                f"{out} could not be written: {error.strerror or error}",
+                "check that the folder can be written to and that the disk has space",
+            ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def publish(built: Path, out: Path) -> None:
+    """Give a built folder its name; one that is there is replaced. A name in .zip gives a zip."""
+    if out.suffix == ZIP:
+        archive = built.with_name("archive.zip")
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as file:
+            for path in sorted(built.iterdir()):
+                file.writestr(zipfile.ZipInfo(path.name, _MOMENT), path.read_bytes())
+        archive.replace(out)
+        return
+    if out.exists():
+        old = built.with_name("replaced")
+        out.rename(old)
+    built.rename(out)
+
+
+def check_place(out: Path, overwrite: bool) -> None:
+    """Whether a bundle may be written there.
+
+    Raises:
+        OutputError: something is there that is no bundle, or a bundle that is to be kept.
+    """
+    if not out.exists() and not out.is_symlink():
+        return
+    is_bundle = out.suffix == ZIP if out.is_file() else (out / MANIFEST).is_file()
+    if out.is_dir() and out.suffix == ZIP:
+        is_bundle = False
+    if not is_bundle:
+        raise OutputError(f"{out} exists and is no bundle", "choose another --out")
+    if not overwrite:
+        raise OutputError(f"{out} exists", "add --overwrite to replace it, or choose another --out")
+
+
+def _tensor(value: ValueInfoProto) -> TensorInfo:
+    kind = value.type.tensor_type
+    dtype = helper.tensor_dtype_to_np_dtype(kind.elem_type)
+    shape = tuple(size.dim_param or size.dim_value for size in kind.shape.dim)
+    return TensorInfo(value.name, str(dtype), shape)
+
+
+def serialised(models: Mapping[str, ModelProto]) -> dict[str, bytes]:
+    """The files of the stages by name."""
+    return {
+        file_name(name): onnx.ModelProto.SerializeToString(model, deterministic=True)
+        for name, model in models.items()
+    }

@@ -1,0 +1,108 @@
+"""Real episodes for the parity gate and for calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arnet.checkpoint import Checkpoint
+from arnet.data.episodes import EvaluationEpisodes
+from arnet.data.transforms import binary_mask
+from arnet.evaluation.report import data_config
+from arnet.inputs import open_split
+from arnet.runtime.errors import AnnotationError, DataError
+from arnet.runtime.supports import read_support_classes
+
+MOST_SHOTS = 5
+
+
+@dataclass(frozen=True)
+class RealEpisode:
+    """Supports of a class, and a photograph to find it in.
+
+    Attributes:
+        name: of the query, for a report.
+        label: name of the class.
+        images: k photographs, uint8 RGB (H, W, 3).
+        masks: the object in each, (H, W): 0, 1, or 255 for unknown.
+        query: uint8 RGB (H, W, 3).
+        truth: the object in the query, as the masks.
+    """
+
+    name: str
+    label: str
+    images: tuple[NDArray[np.uint8], ...]
+    masks: tuple[NDArray[np.uint8], ...]
+    query: NDArray[np.uint8]
+    truth: NDArray[np.uint8]
+
+
+def from_folders(folders: Sequence[Path], shots: int | None = None) -> list[RealEpisode]:
+    """Every photograph of annotated folders in turn as the query of the others of its class.
+
+    Args:
+        folders: each as ``arnet infer --support`` takes it.
+        shots: number of supports; None for the others, but not more than 5.
+
+    Raises:
+        AnnotationError: a folder cannot be read, or no class has photographs enough.
+    """
+    episodes = []
+    for folder in folders:
+        for label, supports in read_support_classes(folder).items():
+            for index, query in enumerate(supports):
+                others = [*supports[index + 1 :], *supports[:index]][: shots or MOST_SHOTS]
+                if not others or (shots and len(others) < shots):
+                    continue
+                episodes.append(
+                    RealEpisode(
+                        query.path.name,
+                        label,
+                        tuple(support.image for support in others),
+                        tuple(support.mask for support in others),
+                        query.image,
+                        query.mask,
+                    )
+                )
+    if not episodes:
+        places = ", ".join(str(folder) for folder in folders)
+        raise AnnotationError(
+            f"{places}: no class has {(shots or 1) + 1} annotated photographs, one of which is "
+            "the query of the others",
+            "give a folder with more of them, or a data set: --data DIR",
+        )
+    return episodes
+
+
+def from_dataset(
+    checkpoint: Checkpoint, root: Path, count: int, shots: int = MOST_SHOTS, seed: int = 0
+) -> list[RealEpisode]:
+    """Episodes of the held-out classes of the data set the checkpoint was trained on.
+
+    Raises:
+        DataError: the data are not as their format says, or no class has images enough.
+    """
+    dataset = open_split(data_config(checkpoint, root=root), "val")
+    classes = dataset.classes_with(shots + 1)
+    if not classes:
+        raise DataError(
+            f"no held-out class of {dataset.name} has the {shots + 1} images that {shots} shots "
+            "need",
+            "give annotated photographs instead: --support DIR",
+        )
+    drawn = EvaluationEpisodes(dataset, classes, shots, count, seed, order="random")
+    return [
+        RealEpisode(
+            episode.query,
+            dataset.class_names[episode.class_id],
+            tuple(dataset.image(name) for name in episode.supports),
+            tuple(binary_mask(dataset.mask(name), episode.class_id) for name in episode.supports),
+            dataset.image(episode.query),
+            binary_mask(dataset.mask(episode.query), episode.class_id),
+        )
+        for episode in drawn
+    ]

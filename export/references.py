@@ -1,0 +1,223 @@
+"""What a bundle is measured against: the same model by other means.
+
+    torch        the model in torch, eager
+    compile      the same with torch.compile
+    onnx-whole   the model as drawn in the paper, one ONNX graph from photographs to masks
+    onnx-cached  the same, cut after the supports' features, which are kept
+
+All compute in float32 and share the preparation of photographs with the bundle.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from arnet.checkpoint import Checkpoint, load_checkpoint
+from arnet.export.graphs import Input, postprocess_graph, preprocess_graph, to_onnx
+from arnet.export.resampling import Averaging
+from arnet.modeling import ARNet, Prediction, SupportState
+from arnet.modeling.layers import masked_pool
+from arnet.runtime.errors import ConfigError
+from arnet.runtime.segmentation import ClassMasks, FewShotSegmenter, Segmentation
+from arnet.runtime.tensors import check_supports, resize_nearest, sigmoid
+from arnet.segmenter import TorchSegmenter
+
+NAMES = ("torch", "compile", "onnx-whole", "onnx-cached")
+
+
+def contender(
+    name: str, checkpoint: Path, size: int | None = None, threads: int | None = None
+) -> FewShotSegmenter[Any]:
+    """One of the references.
+
+    Args:
+        name: one of ``NAMES``.
+        checkpoint: the trained model.
+        size: side of the square image; None is that of the training.
+        threads: processor threads; None for one per core.
+
+    Raises:
+        CheckpointError: it cannot be read.
+        ConfigError: there is no such reference.
+    """
+    if name not in NAMES:
+        raise ConfigError(f"there is no reference '{name}'", f"they are {', '.join(NAMES)}")
+    loaded = load_checkpoint(checkpoint)
+    if name in ("torch", "compile"):
+        if threads:
+            torch.set_num_threads(threads)
+        segmenter = TorchSegmenter(loaded, f"{name} {checkpoint.name}", "cpu", size)
+        if name == "compile":
+            model: Any = segmenter.model
+            model.backbone.forward = torch.compile(model.backbone.forward)
+            model.decode = torch.compile(model.decode)
+        return segmenter
+    return DrawnSegmenter(loaded, size, threads, cached=name == "onnx-cached")
+
+
+class DrawnSegmenter:
+    """The model as drawn, in ONNX Runtime; a graph for every number of shots, made when needed.
+
+    Attributes:
+        caches_support: whether the supports' features are kept; else a state is their photographs.
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint, size: int | None, threads: int | None, cached: bool
+    ) -> None:
+        self.model = checkpoint.model
+        self.size = size or checkpoint.config.data.image_size
+        self.threads = threads
+        self.caches_support = cached
+        grid = self.model.backbone(torch.zeros(1, 3, self.size, self.size)).shape[-2:]
+        self.grid = (int(grid[0]), int(grid[1]))
+        self._sessions: dict[object, onnxruntime.InferenceSession] = {}
+        self._pre = self._open(preprocess_graph(self.size))
+        self._post = self._open(postprocess_graph(self.grid))
+
+    def learn(
+        self, images: Sequence[NDArray[np.uint8]], masks: Sequence[NDArray[np.uint8]]
+    ) -> dict[str, NDArray[np.float32]]:
+        """The state: prepared photographs and masks, or their features."""
+        check_supports(images, masks)
+        pixels = np.concatenate([self._pixels(image) for image in images])
+        guides = np.stack([resize_nearest(mask == 1, self.size) for mask in masks])
+        state = {"images": pixels, "masks": guides.astype(np.float32)}
+        if not self.caches_support:
+            return state
+        outputs = ["features", "small", "vectors"]
+        session = self._session(
+            "support", len(images), Support(self.model, self.size, self.grid), state, outputs
+        )
+        return dict(zip(outputs, session.run(outputs, state), strict=True))
+
+    def segment(
+        self,
+        image: NDArray[np.uint8],
+        states: Mapping[str, dict[str, NDArray[np.float32]]],
+    ) -> Segmentation:
+        """One run of the graph for each class."""
+        started = time.perf_counter()
+        pixels = self._pixels(image)
+        seconds = {"preprocess": time.perf_counter() - started}
+        classes = {}
+        part: nn.Module = (
+            Cached(self.model) if self.caches_support else Whole(self.model, self.size, self.grid)
+        )
+        outputs = ["margins", "first", "supports"]
+        for name, state in states.items():
+            feeds = {"pixels": pixels, **state}
+            shots = len(next(iter(state.values())))
+            session = self._session("query", shots, part, feeds, outputs)
+            began = time.perf_counter()
+            margins, first, supports = session.run(outputs, feeds)
+            decoded = time.perf_counter()
+            sizes = np.array(image.shape[:2], np.int64)
+            large = [
+                self._post.run(None, {"margins": maps, "size": sizes})[0][0]
+                for maps in (margins, first)
+            ]
+            classes[name] = ClassMasks(large[0], large[1], sigmoid(supports))
+            ended = time.perf_counter()
+            for step, spent in (("model", decoded - began), ("postprocess", ended - decoded)):
+                seconds[step] = seconds.get(step, 0.0) + spent
+        return Segmentation(classes, seconds)
+
+    def describe(self) -> dict[str, Any]:
+        """What it is, for a report."""
+        return {
+            "kind": "onnx-cached" if self.caches_support else "onnx-whole",
+            "engine": "onnx",
+            "engine_version": f"onnxruntime {onnxruntime.__version__}",
+            "device": "cpu",
+            "threads": self.threads or "one per core",
+            "input_size": self.size,
+        }
+
+    def _pixels(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        pixels: NDArray[np.float32] = self._pre.run(None, {"image": image})[0]
+        return pixels
+
+    def _session(
+        self,
+        part: str,
+        shots: int,
+        module: nn.Module,
+        feeds: Mapping[str, NDArray[np.float32]],
+        outputs: Sequence[str],
+    ) -> onnxruntime.InferenceSession:
+        key = (part, shots)
+        if key not in self._sessions:
+            inputs = [Input(name, torch.from_numpy(value), {}) for name, value in feeds.items()]
+            self._sessions[key] = self._open(to_onnx(module.eval(), inputs, outputs, False))
+        return self._sessions[key]
+
+    def _open(self, model: Any) -> onnxruntime.InferenceSession:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        if self.threads:
+            options.intra_op_num_threads = self.threads
+        return onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+
+
+class Support(nn.Module):
+    """(k, 3, S, S) pixels and (k, S, S) masks to F_s, M_s and V_s, as drawn."""
+
+    def __init__(self, model: ARNet, size: int, grid: tuple[int, int]) -> None:
+        super().__init__()
+        self.model, self.average = model, Averaging(size, grid).float()
+
+    def forward(self, images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Features (k, C, h, w), masks (k, 1, h, w) and vectors (k, C)."""
+        features = self.model.reduction(self.model.backbone(images))
+        small = self.average(masks)
+        return features, small, masked_pool(features, small, self.model.config.pooling)
+
+
+class Cached(nn.Module):
+    """The query against kept features, as drawn."""
+
+    def __init__(self, model: ARNet) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, pixels: Tensor, features: Tensor, small: Tensor, vectors: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Margins of q2 (1, h, w), q1 (1, h, w) and s (k, h, w)."""
+        state = SupportState(features[None], small[None], vectors[None])
+        query = self.model.reduction(self.model.backbone(pixels))
+        return _margins(self.model.decode(query, state))
+
+
+class Whole(nn.Module):
+    """Everything in one graph, as drawn."""
+
+    def __init__(self, model: ARNet, size: int, grid: tuple[int, int]) -> None:
+        super().__init__()
+        self.support, self.cached = Support(model, size, grid), Cached(model)
+
+    def forward(self, pixels: Tensor, images: Tensor, masks: Tensor) -> tuple[Tensor, ...]:
+        """Margins as ``Cached`` gives them."""
+        margins: tuple[Tensor, ...] = self.cached(pixels, *self.support(images, masks))
+        return margins
+
+
+def _margins(prediction: Prediction) -> tuple[Tensor, ...]:
+    def margin(logits: Tensor) -> Tensor:
+        return logits[..., 1, :, :] - logits[..., 0, :, :]
+
+    assert prediction.q1 is not None and prediction.s is not None
+    q1 = margin(prediction.q1).mean(dim=1)
+    return margin(prediction.q2), q1, margin(prediction.s)[0]

@@ -1,0 +1,135 @@
+"""A video becomes the same video with what was found drawn over it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arnet.runtime.drawing import draw_classes
+from arnet.runtime.inference import Learned, check_classes, check_out, write_learned_results
+from arnet.runtime.output import atomic_write
+from arnet.runtime.results import VideoResult
+from arnet.runtime.segmentation import FewShotSegmenter, Segmentation, State
+from arnet.runtime.video.reader import Frame, VideoReader
+from arnet.runtime.video.writer import VideoWriter
+
+
+def _silent(done: int, total: int | None) -> None:
+    pass
+
+
+def segment_video(
+    segmenter: FewShotSegmenter[State],
+    states: Mapping[str, State],
+    path: str | Path,
+    out: str | Path,
+    progress: Callable[[int, int | None], None] = _silent,
+) -> VideoResult:
+    """Segment every frame of a video and write it with the masks drawn over.
+
+    One frame is held at a time. A video that breaks off or has damaged packets gives what can be
+    read, and ``notes`` of the result says so.
+
+    Args:
+        segmenter: finds the classes.
+        states: what it learned, by class; several are drawn in a colour each, above a legend.
+        path: the video.
+        out: the MP4 to write, whole or not at all.
+        progress: called after each frame with the number done and of all, None if not known.
+
+    Returns:
+        Number of frames, areas of each class and times.
+
+    Raises:
+        ImageError: the video cannot be read at all.
+        AnnotationError: there is no class, or there are more than a label map can hold.
+        OutputError: the file cannot be written.
+        MissingDependencyError: PyAV is not installed.
+    """
+    path, out = Path(path), Path(out)
+    check_classes(states)
+    started = time.perf_counter()
+    times: list[float] = []
+    areas: list[list[int]] = []
+    seconds: dict[str, float] = {}
+    with VideoReader(path) as reader:
+        overlays = (_overlay(frame, segmenter.segment(frame.image, states)) for frame in reader)
+        first = next(overlays)  # what goes wrong with it leaves nothing behind
+        size = first.drawn.shape[0], first.drawn.shape[1]
+        with (
+            atomic_write(out) as temporary,
+            VideoWriter(temporary, size, reader.rate, reader.time_base, sound=path) as writer,
+        ):
+            for overlay in chain([first], overlays):
+                writer.write(overlay.drawn, overlay.time)
+                times.append(round(float(overlay.time), 6))
+                areas.append(overlay.areas)
+                for part, spent in overlay.seconds.items():
+                    seconds[part] = seconds.get(part, 0.0) + spent
+                progress(len(times), reader.length)
+    seconds["total"] = time.perf_counter() - started
+    return VideoResult(
+        path,
+        first.size,
+        tuple(times),
+        dict(zip(states, zip(*areas, strict=True), strict=True)),
+        {part: spent / len(times) for part, spent in seconds.items()},
+        (*reader.damage, *([writer.left_out] if writer.left_out else [])),
+    )
+
+
+@dataclass(frozen=True)
+class _Overlay:
+    """A frame with what was found: the picture, the areas of the classes, and seconds."""
+
+    drawn: NDArray[np.uint8]
+    time: Fraction
+    size: tuple[int, int]
+    areas: list[int]
+    seconds: Mapping[str, float]
+
+
+def _overlay(frame: Frame, segmentation: Segmentation) -> _Overlay:
+    labels = segmentation.labels()
+    names = list(segmentation.classes)
+    return _Overlay(
+        draw_classes(frame.image, labels, names),
+        frame.time,
+        (labels.shape[0], labels.shape[1]),
+        np.bincount(labels.ravel(), minlength=len(names) + 1)[1:].tolist(),
+        segmentation.seconds,
+    )
+
+
+def infer_video(
+    segmenter: FewShotSegmenter[State],
+    learned: Learned[State],
+    path: Path,
+    out: Path,
+    progress: Callable[[int, int | None], None] = _silent,
+) -> VideoResult:
+    """Segment a video; write ``<stem>_overlay.mp4`` and ``results.json``.
+
+    Args:
+        segmenter: finds the classes.
+        learned: what it learned.
+        path: the video.
+        out: folder to write to; made when absent.
+        progress: as for ``segment_video``.
+
+    Raises:
+        ArnetError: as ``segment_video``; the folder holds photographs of the input.
+    """
+    check_out(out, [], learned.supports)
+    result = segment_video(
+        segmenter, learned.states, path, out / f"{path.stem}_overlay.mp4", progress
+    )
+    write_learned_results(out / "results.json", [result], segmenter, learned)
+    return result

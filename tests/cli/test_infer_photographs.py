@@ -1,0 +1,100 @@
+"""Every kind of photograph that ``arnet infer`` takes."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+Infer = Callable[..., Any]
+
+
+def read(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path))
+
+
+def test_a_pattern_finds_the_queries(infer: Infer, examples: Path, tmp_path: Path) -> None:
+    infer(examples / "horse", examples / "queries" / "h*.jpg")
+    found = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert [Path(r["path"]).name for r in found["results"]] == ["horse.jpg", "horses.jpg"]
+
+
+def test_a_turned_photograph_gives_the_mask_of_the_upright_one(
+    infer: Infer, examples: Path, tmp_path: Path
+) -> None:
+    upright = Image.open(examples / "queries" / "horse.jpg")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored a quarter turn to the left of upright
+    upright.save(tmp_path / "upright.png")
+    upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
+    assert Image.open(tmp_path / "turned.png").size == (288, 384)
+    infer(examples / "horse", tmp_path / "*.png")
+    masks = [read(tmp_path / "out" / f"{name}_mask.png") for name in ("turned", "upright")]
+    assert masks[0].shape == (288, 384)  # rows, columns
+    np.testing.assert_array_equal(*masks)
+
+
+def one_pixel(image: Image.Image) -> Image.Image:
+    return image.resize((1, 1))
+
+
+def sixteen_bits(image: Image.Image) -> Image.Image:
+    return Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
+
+
+def with_alpha(image: Image.Image) -> Image.Image:
+    image = image.copy()
+    image.putalpha(128)
+    return image
+
+
+@pytest.mark.parametrize(
+    ("change", "suffix", "mode"),
+    [
+        (one_pixel, ".png", "RGB"),
+        (sixteen_bits, ".png", "I;16"),
+        (lambda image: image.quantize(16), ".png", "P"),
+        (with_alpha, ".png", "RGBA"),
+        (lambda image: image.convert("LA"), ".png", "LA"),
+        (lambda image: image.convert("1"), ".png", "1"),
+        (lambda image: image.convert("CMYK"), ".jpg", "CMYK"),
+    ],
+    ids=["1x1", "16-bit", "palette", "alpha", "grey-alpha", "1-bit", "cmyk"],
+)
+def test_every_kind_of_photograph_is_segmented(
+    change: Callable[[Image.Image], Image.Image],
+    suffix: str,
+    mode: str,
+    infer: Infer,
+    support: Path,
+    photograph: np.ndarray,
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / f"query{suffix}"
+    image = change(Image.fromarray(photograph))
+    image.save(path)
+    with Image.open(path) as stored:
+        assert stored.mode == mode  # the file is what the test is about
+    infer(support, path)
+    for name in ("query_mask.png", "query_overlay.png"):
+        assert Image.open(tmp_path / "out" / name).size == image.size
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_a_photograph_of_100_megapixels_is_segmented_in_bounded_time(
+    infer: Infer, support: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "large.png"
+    Image.new("1", (10_000, 10_000)).save(path)
+    began = time.process_time()
+    infer(support, path)
+    assert time.process_time() - began < 120
+    # Only the header: decoding takes its time too.
+    assert Image.open(tmp_path / "out" / "large_mask.png").size == (10_000, 10_000)

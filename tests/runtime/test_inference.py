@@ -1,0 +1,92 @@
+"""What is asked for: its classes, their names and their number."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from arnet.runtime.errors import AnnotationError
+from arnet.runtime.inference import Learned, Outputs, infer, learn, read_classes
+from arnet.runtime.segmenter import Segmenter
+from arnet.runtime.state import SupportState
+
+
+@pytest.fixture(scope="session")
+def segmenter(shared_bundle) -> Segmenter:
+    return Segmenter.load(shared_bundle, "onnx", threads=1)
+
+
+@pytest.fixture
+def supports(tmp_path) -> Path:
+    """A photograph with a mask, which gives its class no name."""
+    folder = tmp_path / "cups"
+    folder.mkdir()
+    Image.new("RGB", (30, 20), "red").save(folder / "a.jpg")
+    Image.new("L", (30, 20), 255).save(folder / "a.png")
+    return folder
+
+
+@pytest.fixture
+def state(segmenter, photograph) -> SupportState:
+    image, mask = photograph((200, 40, 40))
+    return segmenter.learn([image], [mask])
+
+
+@pytest.mark.parametrize("labels", [[], ["all"]])
+def test_a_class_without_a_name_is_called_like_its_folder(supports, labels, monkeypatch):
+    assert list(read_classes(supports, labels, "as-is")) == ["cups"]
+    monkeypatch.chdir(supports)
+    assert list(read_classes(Path(), labels, "as-is")) == ["cups"]
+
+
+@pytest.mark.parametrize("labels", [[], ["all"]])
+def test_a_class_with_a_name_keeps_it_even_if_it_is_object(supports, labels):
+    (supports / "a.png").unlink()
+    box = "<bndbox><xmin>2</xmin><ymin>2</ymin><xmax>9</xmax><ymax>9</ymax></bndbox>"
+    size = "<size><width>30</width><height>20</height></size>"
+    for name in ("object", "cup"):
+        found = f"<object><name>{name}</name>{box}</object>"
+        (supports / "a.xml").write_text(f"<annotation>{size}{found}</annotation>")
+        assert list(read_classes(supports, labels, "as-is")) == [name]
+
+
+@pytest.mark.parametrize("count", [0, 255])
+def test_no_class_and_more_than_a_label_map_holds_are_refused(
+    segmenter, supports, state, tmp_path, count
+):
+    names = [str(number) for number in range(count)]
+    found = read_classes(supports, [], "as-is")["cups"]
+    with pytest.raises(AnnotationError, match=f"{count} classes were given"):
+        learn(segmenter, dict.fromkeys(names, found))
+    with pytest.raises(AnnotationError, match="a label map holds 1 to 254"):
+        infer(
+            segmenter,
+            Learned(dict.fromkeys(names, state), {}, {}),
+            [supports / "a.jpg"],
+            tmp_path / "out",
+        )
+    assert not (tmp_path / "out").exists()
+
+
+def test_254_classes_have_a_number_each(segmenter, supports, state, tmp_path):
+    query = tmp_path / "query.png"
+    Image.new("RGB", (30, 20), (200, 40, 40)).save(query)
+    names = [str(number) for number in range(254)]
+    # Nothing is blue but the last class finds red: its number must not be lost.
+    blue = segmenter.learn(
+        [np.full((20, 30, 3), (40, 40, 200), np.uint8)], [np.ones((20, 30), np.uint8)]
+    )
+    states = dict.fromkeys(names, blue) | {names[-1]: state}
+    infer(segmenter, Learned(states, {}, {}), [query], tmp_path / "out")
+    mask = np.asarray(Image.open(tmp_path / "out" / "query_mask.png"))
+    assert set(np.unique(mask)) == {254}
+
+
+def test_a_figure_needs_the_supports(segmenter, supports, state, tmp_path):
+    learned = Learned({"cups": state}, {}, {})
+    with pytest.raises(AnnotationError, match="a figure shows the supports"):
+        infer(segmenter, learned, [supports / "a.jpg"], tmp_path / "out", Outputs(figure=True))
+    assert not (tmp_path / "out").exists()
