@@ -18,8 +18,8 @@ from arnet.data.transforms import prepare
 from arnet.devices import choose_device
 from arnet.modeling import SupportState
 from arnet.modeling.margins import margins_of
-from arnet.runtime.errors import AnnotationError
 from arnet.runtime.segmentation import ClassMasks, Segmentation
+from arnet.runtime.tensors import check_supports
 
 
 class TorchSegmenter:
@@ -60,18 +60,9 @@ class TorchSegmenter:
 
         Raises:
             AnnotationError: an image and its mask differ in size, or nothing was given.
+            ImageError: an image is of another type or shape.
         """
-        if not images or len(images) != len(masks):
-            raise AnnotationError(
-                f"{len(images)} images and {len(masks)} masks were given",
-                "give one mask for each image, and at least one of both",
-            )
-        for image, mask in zip(images, masks, strict=True):
-            if image.shape[:2] != mask.shape:
-                raise AnnotationError(
-                    f"an image of {image.shape[1]}x{image.shape[0]} pixels has a mask of "
-                    f"{mask.shape[1]}x{mask.shape[0]}"
-                )
+        check_supports(images, masks)
         read = [prepare(i, m, self.size) for i, m in zip(images, masks, strict=True)]
         inputs = torch.stack([image for image, _ in read]).to(self.device)
         guides = torch.stack([mask == 1 for _, mask in read]).to(self.device, torch.float32)

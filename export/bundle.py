@@ -81,10 +81,15 @@ def publish(built: Path, out: Path) -> None:
                 file.writestr(zipfile.ZipInfo(path.name, _MOMENT), path.read_bytes())
         archive.replace(out)
         return
-    if out.exists():
-        old = built.with_name("replaced")
-        out.rename(old)
-    built.rename(out)
+    old = built.with_name("replaced")
+    try:
+        if out.exists():
+            out.rename(old)
+        built.rename(out)
+    except BaseException:
+        if old.exists() and not out.exists():
+            old.rename(out)  # the one that was there stays
+        raise
 
 
 def check_place(out: Path, overwrite: bool) -> None:

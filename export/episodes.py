@@ -86,7 +86,7 @@ def from_dataset(
     Raises:
         DataError: the data are not as their format says, or no class has images enough.
     """
-    dataset = open_split(data_config(checkpoint, root=root), "val")
+    dataset = open_split(data_config(checkpoint, root=str(root)), "val")
     classes = dataset.classes_with(shots + 1)
     if not classes:
         raise DataError(

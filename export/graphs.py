@@ -168,11 +168,12 @@ def _export(module: nn.Module, inputs: Sequence[Input], outputs: Sequence[str]) 
         )
     assert program is not None
     model = program.model_proto
-    # Neither paths nor stack traces of this machine.
-    for node in model.graph.node:
-        del node.metadata_props[:]
-        node.doc_string = ""
-    del model.metadata_props[:]
+    # Neither paths nor stack traces of this machine, nor what the exporter notes for itself.
+    graph = model.graph
+    tensors = (*graph.input, *graph.output, *graph.value_info, *graph.initializer)
+    for item in (model, graph, *graph.node, *tensors):
+        del item.metadata_props[:]
+        item.doc_string = ""
     return model
 
 

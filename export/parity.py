@@ -24,6 +24,9 @@ from arnet.runtime.segmentation import THRESHOLD
 from arnet.runtime.segmenter import Segmenter
 from arnet.segmenter import TorchSegmenter
 
+_FARTHEST = float(np.finfo(np.float32).max)
+"""Stands for the difference from what is no number, which JSON cannot hold."""
+
 STAGE_EPISODES = 3
 """Episodes that the stages are compared on; the chain is compared on all."""
 
@@ -142,10 +145,12 @@ def compare(
             "model": _probability(model, episode),
             "bundle": _probability(bundle, episode),
         }
-        gap = np.abs(answers["model"] - answers["bundle"])
+        # What is no number is as wrong as can be; every comparison with it would be false.
+        is_number = np.isfinite(answers["bundle"])
+        gap = np.where(is_number, np.abs(answers["model"] - answers["bundle"]), 1)
         largest, p99 = max(largest, _most(gap)), max(p99, float(np.quantile(gap, 0.99)))
         masks = {name: answer > THRESHOLD for name, answer in answers.items()}
-        changed.append(int((masks["model"] != masks["bundle"]).sum()))
+        changed.append(int(((masks["model"] != masks["bundle"]) | ~is_number).sum()))
         pixels.append(gap.size)
         ious.append(_iou(masks["model"], masks["bundle"]))
         for name, mask in masks.items():
@@ -183,6 +188,7 @@ def stage_differences(
         )
         for name, expected in reference.items():
             gap = np.abs(engine.download(outputs[name]).astype(np.float64) - expected.numpy())
+            gap = np.nan_to_num(gap, nan=_FARTHEST, posinf=_FARTHEST)
             found.append(
                 StageDifference(
                     stage, name, _most(gap), float(np.quantile(gap, 0.99)), _most(expected.abs())

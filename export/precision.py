@@ -80,5 +80,5 @@ def _census(model: ModelProto) -> dict[str, int]:
         for node in graph.node
         if node.output[0] in types
     )
-    names = {"float": "float32"}
+    names = {"float": "float32", "double": "float64"}
     return {names.get(kind, kind): count for kind, count in sorted(counts.items())}

@@ -100,7 +100,7 @@ def _quantised(model: ModelProto, feeds: Sequence[Feeds]) -> ModelProto:
 def _sensitive(model: ModelProto) -> list[str]:
     """Names of the convolutions that stay in floating point."""
     initializers = {tensor.name: tensor for tensor in model.graph.initializer}
-    few = 4  # channels in (pixels, summaries) or out (margins, gates)
+    few = 9  # channels in (pixels, summaries) or out (margins, as one or as nine products)
     return [
         node.name
         for node in model.graph.node

@@ -52,6 +52,12 @@ def contender(
     if name not in NAMES:
         raise ConfigError(f"there is no reference '{name}'", f"they are {', '.join(NAMES)}")
     loaded = load_checkpoint(checkpoint)
+    left_out = sorted({"mpm1", "mpm2"} & set(loaded.config.model.without))
+    if left_out and name.startswith("onnx"):
+        raise ConfigError(
+            f"{name} needs q1, s and q2; this model is without {' and '.join(left_out)}",
+            "compare with torch",
+        )
     if name in ("torch", "compile"):
         if threads:
             torch.set_num_threads(threads)
