@@ -5,19 +5,8 @@ The command line prints ``error: <message>`` and ``hint: <hint>`` and exits with
 
 from __future__ import annotations
 
-
-class ArnetError(Exception):
-    """Something the user can mend.
-
-    Attributes:
-        message: what was found and what was needed, one sentence, naming the file or the key.
-        hint: how to mend it, where possible the command to type. May be empty.
-    """
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+from arnet.kernels.errors import ArnetError as ArnetError
+from arnet.kernels.errors import KernelError as KernelError
 
 
 class ImageError(ArnetError):

@@ -77,7 +77,12 @@ def shipped() -> set[str]:
     packages = {name for name, path in modules().items() if path.name == "__init__.py"}
     names -= {f"{name.replace('.', '/')}.py" for name in packages}
     names |= {f"{name.replace('.', '/')}/__init__.py" for name in packages}
-    return names | {"arnet/py.typed"}
+    data = {
+        f"arnet/kernels/{path.relative_to(ROOT / 'kernels')}"
+        for folder in ("sources", "prebuilt")
+        for path in (ROOT / "kernels" / folder).iterdir()
+    }
+    return names | data | {"arnet/py.typed"}
 
 
 def test_the_wheel_holds_every_module_and_py_typed_and_nothing_else(distributions) -> None:
@@ -158,7 +163,20 @@ def test_the_runtime_imports_where_torch_and_its_company_are_not_installed(tmp_p
 # The command line.
 
 
-@pytest.mark.parametrize("command", [(), ("train",), ("eval",), ("infer",)], ids=" ".join)
+@pytest.mark.parametrize(
+    "command",
+    [
+        (),
+        ("train",),
+        ("eval",),
+        ("infer",),
+        ("export",),
+        ("parity",),
+        ("bench",),
+        ("kernels", "build"),
+    ],
+    ids=" ".join,
+)
 def test_help_imports_nothing_heavy(command: tuple[str, ...], tmp_path: Path) -> None:
     # Not pydantic: typer itself uses it for the options of a command.
     heavy = [name for name in (*HEAVY, "numpy", "PIL") if name != "pydantic"]

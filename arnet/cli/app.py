@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from arnet.cli import bench, console, evaluate, export, infer, train
+from arnet.cli import bench, console, evaluate, export, infer, kernels, train
 from arnet.runtime.errors import ArnetError, OutputError
 from arnet.version import __version__
 
@@ -28,6 +28,7 @@ app.command("infer")(infer.infer)
 app.command("export")(export.export)
 app.command("parity")(export.parity)
 app.command("bench")(bench.bench)
+app.add_typer(kernels.app, name="kernels")
 
 _debug = False
 

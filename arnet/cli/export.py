@@ -164,17 +164,20 @@ def _episodes(
     checkpoint: Checkpoint, support: list[Path], data: Path | None, count: int
 ) -> tuple[list[RealEpisode], str]:
     """The episodes and, for the report, where they are from."""
-    from arnet.export.episodes import from_dataset, from_folders
+    from arnet.export.episodes import MOST_SHOTS, from_dataset, from_folders
+    from arnet.export.layout import layout_of
     from arnet.runtime.errors import ConfigError
 
+    shots = layout_of(checkpoint.config.model).shots  # some models take just one number of them
     if data is not None:
-        return from_dataset(checkpoint, data, count), f"the held-out classes of {data.name or data}"
+        drawn = from_dataset(checkpoint, data, count, shots or MOST_SHOTS)
+        return drawn, f"the held-out classes of {data.name or data}"
     if not support:
         raise ConfigError(
             "the bundle is compared with the model on real photographs, and none were given",
             "add --support DIR, two annotated photographs or more, or --data DIR",
         )
-    return from_folders(support), ", ".join(folder.name for folder in support)
+    return from_folders(support, shots), ", ".join(folder.name for folder in support)
 
 
 def _finish(parity: Parity, json: Path | None) -> None:

@@ -1,0 +1,140 @@
+"""All kernels. A new one is a source in ``sources/``, its reference, and its entry here.
+
+The tests go through this list: the source is compiled for every architecture, its entries are
+compared with the arguments given here, and it runs on the processor against its reference with
+the cases of ``tests/kernels/cases.py``.
+"""
+
+from __future__ import annotations
+
+from arnet.kernels import reference
+from arnet.kernels.errors import KernelError
+from arnet.kernels.spec import KernelSpec, Tensor
+
+_COLOURS = [f"{kind}_{name}" for kind in ("mean", "deviation") for name in ("red", "green", "blue")]
+_MARGINS = (Tensor("margins", ("N", "h", "w")),)
+_SIZE = {"height": int, "width": int}
+_ENLARGED = ("h", "w", "height", "width")
+_BLOCKS_OF_A_LINE = "cdiv(width, 512)"  # 128 threads make four pixels each
+
+MASKED_POOL = KernelSpec(
+    name="masked_pool",
+    source="masked_pool",
+    inputs=(
+        Tensor("features", ("1", "C", "h", "w")),
+        Tensor("masks", ("T", "1", "h", "w"), "float32"),
+    ),
+    outputs=(Tensor("pooled", ("T", "C")),),
+    parameters={"area": int},
+    extras=("T", "C", "h*w", "area"),
+    grid=("cdiv(C, 2)", "1", "1"),
+    block=("256", "1", "1"),
+    reference=reference.masked_pool,
+)
+
+MASKED_SHIFT_SUM = KernelSpec(
+    name="masked_shift_sum",
+    source="masked_shift_sum",
+    inputs=(
+        Tensor("taps", ("1", "D*9", "h", "w")),
+        Tensor("masks", ("T", "1", "h", "w"), "float32"),
+        Tensor("own", ("T", "D", "h", "w")),
+        Tensor("border", ("T", "9", "D")),
+    ),
+    outputs=(Tensor("result", ("T", "D", "h", "w")),),
+    parameters={},
+    extras=("T", "D", "h", "w"),
+    # A thread takes one place, or two where the width is even.
+    grid=("cdiv(h*w, (w//2*2 - w + 2)*128)", "cdiv(D, 4)", "1"),
+    block=("128", "1", "1"),
+    reference=reference.masked_shift_sum,
+)
+
+FORGET_ENHANCE = KernelSpec(
+    name="forget_enhance",
+    source="forget_enhance",
+    inputs=(
+        Tensor("vectors", ("k", "C")),
+        Tensor("weights", ("B", "C*3", "C", "kernel")),
+        Tensor("biases", ("B", "C*3")),
+    ),
+    outputs=(Tensor("result", ("k", "C")),),
+    parameters={"block": int, "dilation": int},
+    extras=("k", "C", "kernel", "dilation", "block"),
+    grid=("C", "1", "1"),
+    block=("96", "1", "1"),
+    reference=reference.forget_enhance,
+)
+
+PREPROCESS = KernelSpec(
+    name="preprocess",
+    source="preprocess",
+    inputs=(Tensor("image", ("H", "W", "3"), "uint8"),),
+    outputs=(Tensor("pixels", ("1", "3", "size", "size")),),
+    parameters={"size": int, **dict.fromkeys(_COLOURS, float)},
+    extras=("H", "W", "size", *_COLOURS),
+    grid=("cdiv(size, 64)", "size", "1"),
+    block=("192", "1", "1"),
+    reference=reference.preprocess,
+)
+
+POSTPROCESS = KernelSpec(
+    name="postprocess",
+    source="postprocess",
+    inputs=_MARGINS,
+    outputs=(Tensor("probability", ("N", "height", "width"), "float32"),),
+    parameters=_SIZE,
+    extras=_ENLARGED,
+    grid=(_BLOCKS_OF_A_LINE, "height", "N"),
+    block=("128", "1", "1"),
+    reference=reference.postprocess,
+)
+
+POSTPROCESS_MASK = KernelSpec(
+    name="postprocess_mask",
+    source="postprocess",
+    inputs=_MARGINS,
+    outputs=(Tensor("masks", ("N", "height", "width"), "uint8"),),
+    parameters={**_SIZE, "threshold": float},
+    extras=(*_ENLARGED, "threshold"),
+    grid=(_BLOCKS_OF_A_LINE, "height", "N"),
+    block=("128", "1", "1"),
+    reference=reference.postprocess_mask,
+)
+
+POSTPROCESS_LABELS = KernelSpec(
+    name="postprocess_labels",
+    source="postprocess",
+    inputs=_MARGINS,
+    outputs=(Tensor("labels", ("height", "width"), "uint8"),),
+    parameters={**_SIZE, "threshold": float},
+    extras=("N", *_ENLARGED, "threshold"),
+    grid=(_BLOCKS_OF_A_LINE, "height", "1"),
+    block=("128", "1", "1"),
+    reference=reference.postprocess_labels,
+)
+
+KERNELS = {
+    spec.name: spec
+    for spec in (
+        MASKED_POOL,
+        MASKED_SHIFT_SUM,
+        FORGET_ENHANCE,
+        PREPROCESS,
+        POSTPROCESS,
+        POSTPROCESS_MASK,
+        POSTPROCESS_LABELS,
+    )
+}
+SOURCES = sorted({spec.source for spec in KERNELS.values()})
+
+
+def kernel(name: str) -> KernelSpec:
+    """A kernel by its name.
+
+    Raises:
+        KernelError: if there is none of that name.
+    """
+    if name not in KERNELS:
+        raise KernelError(f"there is no kernel {name!r}, only {', '.join(KERNELS)}")
+    return KERNELS[name]

@@ -1,0 +1,134 @@
+"""What each kernel is run with: odd sizes, one to ten and more of everything, extreme values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+COLOURS = {
+    f"{kind}_{name}": value
+    for kind, values in (("mean", (0.485, 0.456, 0.406)), ("deviation", (0.229, 0.224, 0.225)))
+    for name, value in zip(("red", "green", "blue"), values, strict=True)
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """Inputs in float32 (or uint8) and parameters of one launch."""
+
+    kernel: str
+    label: str
+    inputs: tuple[Array, ...]
+    parameters: dict[str, float]
+
+
+def soft_masks(rng: np.random.Generator, count: int, height: int, width: int) -> Array:
+    """Masks of values 0..1; the first is empty and the second full, where there are so many."""
+    masks = rng.random((count, 1, height, width)).astype(np.float32)
+    if count > 1:
+        masks[0], masks[1] = 0, 1
+    return masks
+
+
+def masked_pool(rng: np.random.Generator) -> Iterator[Case]:
+    shapes = [
+        *((count, 3, 6, 6) for count in range(1, 11)),
+        (1, 1, 1, 1), (23, 5, 5, 7), (5, 4, 41, 41), (2, 2, 40, 40), (11, 2, 3, 4),
+    ]  # fmt: skip
+    for count, channels, height, width in shapes:
+        for area in (0, 1):
+            features = rng.standard_normal((1, channels, height, width)).astype(np.float32)
+            # 1600 values of 1000 add up to far more than half precision holds.
+            features *= 1000 if height == 40 else 1
+            masks = soft_masks(rng, count, height, width)
+            label = f"{count}x{channels}x{height}x{width}-area{area}"
+            yield Case("masked_pool", label, (features, masks), {"area": area})
+
+
+def masked_shift_sum(rng: np.random.Generator) -> Iterator[Case]:
+    shapes = [
+        *((count, 2, 5, 6) for count in range(1, 11)),
+        (1, 1, 2, 2), (2, 5, 2, 3), (3, 4, 7, 5), (2, 6, 16, 17), (2, 3, 12, 22), (12, 1, 3, 2),
+    ]  # fmt: skip
+    for count, depth, height, width in shapes:
+        scale = 1000 if height == 16 else 1
+        taps, own, border = (
+            (scale * rng.standard_normal(shape)).astype(np.float32)
+            for shape in (
+                (1, 9 * depth, height, width),
+                (count, depth, height, width),
+                (count, 9, depth),
+            )
+        )
+        inputs = (taps, soft_masks(rng, count, height, width), own, border)
+        yield Case("masked_shift_sum", f"{count}x{depth}x{height}x{width}", inputs, {})
+
+
+def forget_enhance(rng: np.random.Generator) -> Iterator[Case]:
+    sizes = [
+        *((shots, 9, 2, 1 + shots % 4) for shots in range(1, 11)),
+        (1, 1, 1, 1), (5, 64, 2, 4), (25, 3, 2, 8), (4, 33, 3, 2), (6, 5, 1, 3),
+    ]  # fmt: skip
+    for shots, channels, kernel, dilation in sizes:
+        vectors, weights, biases = (
+            rng.standard_normal(shape).astype(np.float32)
+            for shape in (
+                (shots, channels),
+                (3, 3 * channels, channels, kernel),
+                (3, 3 * channels),
+            )
+        )
+        if shots == 10:
+            vectors *= 1000  # gates fully open and fully closed
+        weights /= np.float32(np.sqrt(channels * kernel))
+        parameters = {"block": shots % 3, "dilation": dilation}
+        label = f"{shots}x{channels}-kernel{kernel}-dilation{dilation}"
+        yield Case("forget_enhance", label, (vectors, weights, biases), parameters)
+
+
+def preprocess(rng: np.random.Generator) -> Iterator[Case]:
+    sizes = [
+        (1, 1, 3),
+        (7, 5, 9),
+        (40, 64, 33),
+        (33, 31, 32),
+        (3, 1100, 5),
+        (150, 91, 8),
+        (9, 8, 65),
+    ]
+    for height, width, size in sizes:
+        image = rng.integers(0, 256, (height, width, 3)).astype(np.uint8)
+        yield Case("preprocess", f"{height}x{width}to{size}", (image,), {"size": size, **COLOURS})
+
+
+def margins(rng: np.random.Generator, kernel: str) -> Iterator[Case]:
+    sizes = [
+        (1, 1, 1, 3, 5), (2, 5, 7, 33, 20), (3, 6, 6, 6, 6), (10, 4, 9, 31, 17), (1, 9, 8, 4, 3),
+        (1, 2, 3, 1, 530),
+    ]  # fmt: skip
+    for count, height, width, out_height, out_width in sizes:
+        maps = (rng.standard_normal((count, height, width)) * 3).astype(np.float32)
+        if count == 3:
+            maps *= 1000  # sigmoid's ends
+        parameters: dict[str, float] = {"height": out_height, "width": out_width}
+        if kernel != "postprocess":
+            parameters["threshold"] = 0.25
+        label = f"{count}x{height}x{width}to{out_height}x{out_width}"
+        yield Case(kernel, label, (maps,), parameters)
+
+
+def all_cases() -> Iterator[Case]:
+    """Always the same ones."""
+    rng = np.random.default_rng(0)
+    for make in (masked_pool, masked_shift_sum, forget_enhance, preprocess):
+        yield from make(rng)
+    for kernel in ("postprocess", "postprocess_mask", "postprocess_labels"):
+        yield from margins(rng, kernel)
+
+
+CASES = list(all_cases())

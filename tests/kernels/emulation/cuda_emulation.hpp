@@ -1,0 +1,315 @@
+// CUDA on the processor: the kernels' own sources, compiled by g++ with this header in front.
+//
+// Every thread of a block is a fiber of one system thread; they run one after the other in an order
+// that a seed shuffles, and change places only at barriers and shuffles. Shared memory is full of
+// NaN when a block begins. Found are: barriers and shuffles that not all threads reach, lanes that a
+// shuffle's mask leaves out, shared memory that is read before it is written, and, under
+// ThreadSanitizer, races. Not emulated: lockstep, the memory model, registers and time.
+#pragma once
+#include <link.h>
+#include <math.h>
+#include <string.h>
+#include <ucontext.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <functional>
+#include <numeric>
+#include <random>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#if defined(__SANITIZE_THREAD__)
+extern "C" {
+void* __tsan_create_fiber(unsigned);
+void __tsan_destroy_fiber(void*);
+void __tsan_switch_to_fiber(void*, unsigned);
+void* __tsan_get_current_fiber();
+void __tsan_acquire(void*);
+void __tsan_release(void*);
+}
+#define TSAN(call) call
+#else
+#define TSAN(call)
+#endif
+#define UNSEEN __attribute__((no_sanitize("thread"), noinline))
+
+struct dim3 {
+  unsigned x = 1, y = 1, z = 1;
+};
+struct int3 {
+  int x, y, z;
+};
+
+namespace emulation {
+
+enum class State { running, at_barrier, in_shuffle, done };
+constexpr int WARP = 32;
+constexpr size_t STACK = 64 * 1024;
+
+struct Thread {
+  ucontext_t context;
+  dim3 index;
+  int number = 0, line = 0;
+  State state = State::running;
+  unsigned lanes = 0;         // of the shuffle that it waits in
+  int barriers = 0, shuffles = 0;
+  void* fiber = nullptr;
+};
+struct Warp {
+  uint64_t values[WARP];
+  char tokens[2];  // what ThreadSanitizer takes for the lock of a shuffle
+};
+
+inline dim3 block_index, block_size, grid_size;
+inline Thread* current;
+inline std::vector<Thread> threads;
+inline std::vector<Warp> warps;
+inline std::vector<char> stacks;
+inline ucontext_t scheduler;
+inline void* scheduler_fiber;
+inline char barrier_tokens[2], start_token;
+inline std::function<void()> body;
+inline char error[256];
+
+// Shared variables are thread-local ones: the fibers are one system thread, and all of them lie in
+// one piece of memory, which a section of our own would not do for those of templates.
+inline thread_local char in_shared_memory;
+
+UNSEEN inline void poison_shared_memory() {
+  in_shared_memory = 1;  // until something is used there, it is not there
+  const auto poison = [](dl_phdr_info* info, size_t, void* inside) {
+    for (int i = 0; i < info->dlpi_phnum; ++i) {
+      auto* begin = static_cast<char*>(info->dlpi_tls_data);
+      const size_t size = info->dlpi_phdr[i].p_memsz;
+      if (info->dlpi_phdr[i].p_type != PT_TLS || !begin) continue;
+      if (inside < begin || inside >= begin + size) continue;
+      memset(begin, 0xFF, size);
+      return 1;
+    }
+    return 0;
+  };
+  if (!dl_iterate_phdr(poison, &in_shared_memory)) snprintf(error, sizeof error, "no shared memory");
+}
+
+UNSEEN inline void leave() {
+  Thread* self = current;
+  TSAN(__tsan_switch_to_fiber(scheduler_fiber, 1);)
+  swapcontext(&self->context, &scheduler);
+}
+
+UNSEEN inline void fail(const char* what, const Thread& thread) {
+  if (!error[0])
+    snprintf(error, sizeof error, "%s: block (%u, %u, %u), thread %d, line %d", what, block_index.x,
+             block_index.y, block_index.z, thread.number, thread.line);
+}
+
+UNSEEN inline void wait(State state, char* token) {
+  Thread* self = current;
+  self->state = state;
+  TSAN(__tsan_release(token);)
+  leave();
+  TSAN(__tsan_acquire(token);)
+  (void)token;
+}
+
+UNSEEN inline void barrier(int line) {
+  current->line = line;
+  wait(State::at_barrier, &barrier_tokens[current->barriers++ & 1]);
+}
+
+UNSEEN inline void meet(unsigned lanes, int line) {
+  Thread* self = current;
+  self->line = line;
+  self->lanes = lanes;
+  if (!(lanes >> self->number % WARP & 1)) {
+    fail("a lane calls a shuffle whose mask leaves it out", *self);
+    leave();
+  }
+  wait(State::in_shuffle, &warps[self->number / WARP].tokens[self->shuffles++ & 1]);
+}
+
+template <class T>
+UNSEEN T exchange(unsigned lanes, T value, int source, int line) {
+  const int warp = current->number / WARP, lane = current->number % WARP;
+  memcpy(&warps[warp].values[lane], &value, sizeof value);
+  meet(lanes, line);
+  T result = value;
+  if (source >= 0 && source < WARP) {
+    if (lanes >> source & 1) memcpy(&result, &warps[warp].values[source], sizeof result);
+    else fail("a shuffle reads a lane that its mask leaves out", *current);
+  }
+  meet(lanes, line);  // nobody writes the next value before all have read this one
+  return result;
+}
+
+UNSEEN inline void finish() {
+  TSAN(__tsan_release(&barrier_tokens[0]);)
+  current->state = State::done;
+}
+
+inline void run_thread() {
+  TSAN(__tsan_acquire(&start_token);)
+  body();
+  finish();
+  leave();
+}
+
+// Lets the warps go on whose lanes have all reached one shuffle. Whether any could.
+UNSEEN inline bool release_warps() {
+  bool any = false;
+  for (Thread& thread : threads) {
+    if (thread.state != State::in_shuffle) continue;
+    const int first = thread.number / WARP * WARP;
+    const int last = std::min<int>(first + WARP, threads.size());
+    bool all = true;
+    for (int n = first; n < last; ++n) {
+      const Thread& other = threads[n];
+      if (!(thread.lanes >> (n - first) & 1)) continue;
+      if (other.state == State::done) fail("a lane in a shuffle's mask has returned", thread);
+      all &= other.state == State::in_shuffle && other.lanes == thread.lanes &&
+             other.line == thread.line;
+    }
+    if (!all) continue;
+    for (int n = first; n < last; ++n)
+      if (thread.lanes >> (n - first) & 1) threads[n].state = State::running;
+    any = true;
+  }
+  return any;
+}
+
+// Lets all threads go on once they have reached the same barrier. Whether they have.
+UNSEEN inline bool release_block() {
+  for (Thread& thread : threads) {
+    if (thread.state != State::at_barrier) return false;
+    if (thread.line != threads[0].line) {
+      fail("the threads of a block wait at different barriers", thread);
+      return false;
+    }
+  }
+  for (Thread& thread : threads) thread.state = State::running;
+  return true;
+}
+
+UNSEEN inline void start_block() {
+  poison_shared_memory();
+  const int count = block_size.x * block_size.y * block_size.z;
+  threads.assign(count, {});
+  warps.assign((count + WARP - 1) / WARP, {});
+  stacks.resize(STACK * count);
+  TSAN(scheduler_fiber = __tsan_get_current_fiber();)
+  for (int n = 0; n < count; ++n) {
+    Thread& thread = threads[n];
+    thread.number = n;
+    thread.index = {n % block_size.x, n / block_size.x % block_size.y,
+                    n / (block_size.x * block_size.y)};
+    getcontext(&thread.context);
+    thread.context.uc_stack.ss_sp = &stacks[STACK * n];
+    thread.context.uc_stack.ss_size = STACK;
+    thread.context.uc_link = &scheduler;
+    makecontext(&thread.context, run_thread, 0);
+    TSAN(thread.fiber = __tsan_create_fiber(0);)
+  }
+}
+
+UNSEEN inline void run_block(unsigned seed) {
+  start_block();
+  std::minstd_rand random(seed + 1);
+  std::vector<int> order(threads.size());
+  std::iota(order.begin(), order.end(), 0);
+  for (bool moved = true; !error[0]; moved = false) {
+    if (seed) std::shuffle(order.begin(), order.end(), random);
+    for (int n : order) {
+      if (threads[n].state != State::running) continue;
+      current = &threads[n];
+      TSAN(__tsan_release(&start_token);)
+      TSAN(__tsan_switch_to_fiber(current->fiber, 1);)
+      swapcontext(&scheduler, &current->context);
+      moved = true;
+      if (error[0]) break;
+    }
+    const auto waits = [](const Thread& thread) { return thread.state != State::done; };
+    const auto waiting = std::find_if(threads.begin(), threads.end(), waits);
+    if (waiting == threads.end()) break;
+    moved |= release_warps();
+    moved |= release_block();
+    if (!moved) fail("a barrier or shuffle that not all threads reach", *waiting);
+  }
+  TSAN(__tsan_acquire(&barrier_tokens[0]);)
+  for (Thread& thread : threads) {
+    TSAN(__tsan_destroy_fiber(thread.fiber);)
+    (void)thread;
+  }
+}
+
+template <class... Arguments, size_t... I>
+const char* launch(void (*kernel)(Arguments...), dim3 grid, dim3 block, void** arguments,
+                   unsigned seed, std::index_sequence<I...>) {
+  error[0] = 0;
+  grid_size = grid;
+  block_size = block;
+  body = [=] { kernel(*static_cast<std::remove_cv_t<Arguments>*>(arguments[I])...); };
+  for (unsigned z = 0; z < grid.z; ++z)
+    for (unsigned y = 0; y < grid.y; ++y)
+      for (unsigned x = 0; x < grid.x && !error[0]; ++x) {
+        block_index = {x, y, z};
+        run_block(seed);
+      }
+  return error[0] ? error : nullptr;
+}
+
+// Where the arguments lie in the buffer that they were packed into. Whether it has their size.
+template <class... Arguments>
+bool unpack(void (*)(Arguments...), char* buffer, size_t size, void** arguments) {
+  size_t offset = 0;
+  const auto next = [&](size_t bytes) {  // as large as they are aligned: numbers and addresses
+    offset = (offset + bytes - 1) / bytes * bytes;
+    *arguments++ = buffer + offset;
+    offset += bytes;
+  };
+  (next(sizeof(Arguments)), ...);
+  return offset == size;
+}
+
+UNSEEN inline dim3 thread_index() { return current->index; }
+
+}  // namespace emulation
+
+// Makes a kernel callable from outside; arguments are pointers to the values, as in cuLaunchKernel.
+#define EMULATE(KERNEL)                                                                       \
+  extern "C" const char* emulate_##KERNEL(const unsigned* grid, const unsigned* block,        \
+                                          void** arguments, unsigned seed) {                  \
+    return [&]<class... A>(void (*kernel)(A...)) {                                            \
+      return emulation::launch(kernel, {grid[0], grid[1], grid[2]},                           \
+                               {block[0], block[1], block[2]}, arguments, seed,               \
+                               std::index_sequence_for<A...>{});                              \
+    }(KERNEL);                                                                                \
+  }                                                                                           \
+  extern "C" bool unpack_##KERNEL(char* buffer, size_t size, void** arguments) {              \
+    return emulation::unpack(KERNEL, buffer, size, arguments);                                \
+  }
+
+#define __global__
+#define __device__
+#define __launch_bounds__(...)
+#define __align__(bytes) __attribute__((aligned(bytes)))
+#define __shared__ static thread_local
+#define threadIdx emulation::thread_index()
+#define blockIdx emulation::block_index
+#define blockDim emulation::block_size
+#define gridDim emulation::grid_size
+#define __syncthreads() emulation::barrier(__LINE__)
+#define __shfl_down_sync(lanes, value, by) \
+  emulation::exchange(lanes, value, emulation::current->number % 32 + (by), __LINE__)
+
+using std::max;
+using std::min;
+inline int3 make_int3(int x, int y, int z) { return {x, y, z}; }
+inline float __fdividef(float a, float b) { return a / b; }
+inline float __int_as_float(int bits) {
+  float value;
+  memcpy(&value, &bits, sizeof value);
+  return value;
+}

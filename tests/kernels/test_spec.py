@@ -1,0 +1,146 @@
+"""Shapes, arguments and launch arithmetic, and the language they are written in."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from arnet.kernels.catalogue import (
+    FORGET_ENHANCE,
+    KERNELS,
+    MASKED_POOL,
+    MASKED_SHIFT_SUM,
+    POSTPROCESS_MASK,
+    kernel,
+)
+from arnet.kernels.errors import KernelError
+from arnet.kernels.expressions import evaluate, names_in
+from arnet.kernels.spec import bits_of
+
+# The language.
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("7", 7), ("h*w - 1", 34), ("cdiv(h*w, 4)", 9), ("min(h, w)//2", 2), ("max(h, w*3)", 21)],
+)
+def test_expressions_are_evaluated(text: str, value: int) -> None:
+    assert evaluate(text, {"h": 5, "w": 7}) == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["4*h", "1 + h", "h/2", "h**2", "-h", "h if w else 2", "f(h, w)", "cdiv(h)", "h.x", "2.5", "",
+     "True", "cdiv(h, w, h)", "__import__('os')", "(h", "h//(w - h)"],
+)  # fmt: skip
+def test_what_is_not_in_the_language_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        names_in(text)
+
+
+def test_a_name_without_a_value_is_named() -> None:
+    with pytest.raises(ValueError, match="'w'"):
+        evaluate("h*w", {"h": 5})
+
+
+class Symbol:
+    """A symbolic integer of TensorRT: a number may stand on its right only."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def _with(self, operator: str, other: object) -> Symbol:
+        right = other.text if isinstance(other, Symbol) else str(other)
+        return Symbol(f"({self.text} {operator} {right})")
+
+    __add__ = lambda self, other: self._with("+", other)  # noqa: E731
+    __sub__ = lambda self, other: self._with("-", other)  # noqa: E731
+    __mul__ = lambda self, other: self._with("*", other)  # noqa: E731
+    __floordiv__ = lambda self, other: self._with("//", other)  # noqa: E731
+
+    def __bool__(self) -> bool:
+        raise TypeError("a symbolic integer has no truth")
+
+
+def symbolic(name: str):
+    return lambda first, second: Symbol(f"{name}({first.text}, {getattr(second, 'text', second)})")
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_symbolic_integers_give_what_pythons_do(name: str) -> None:
+    spec = KERNELS[name]
+    texts = [*spec.grid, *spec.block, *spec.extras, *(t for o in spec.outputs for t in o.shape)]
+    functions = {function: symbolic(function) for function in ("cdiv", "min", "max")}
+    for text in texts:
+        names = names_in(text)
+        found = evaluate(text, {n: Symbol(n) for n in names}, functions)
+        values = {n: 11 + 2 * i for i, n in enumerate(sorted(names))}
+        again = evaluate(found.text, values) if isinstance(found, Symbol) else found
+        assert again == evaluate(text, values)
+
+
+# Launches.
+
+
+def test_the_plan_of_a_launch_by_hand() -> None:
+    plan = MASKED_POOL.plan("float16", [(1, 255, 60, 60), (5, 1, 60, 60)], area=1)
+    assert plan.entry == "masked_pool_f16"
+    assert (plan.grid, plan.block, plan.shared) == ((128, 1, 1), (256, 1, 1), 0)
+    assert plan.extras == (5, 255, 3600, 1)
+    assert plan.outputs == (((5, 255), "float16"),)
+
+
+@pytest.mark.parametrize(("width", "blocks"), [(60, 15), (61, 29), (2, 1)])
+def test_shift_sum_has_a_thread_for_each_two_places_of_even_maps(width: int, blocks: int) -> None:
+    shapes = [(1, 9 * 5, 60, width), (3, 1, 60, width), (3, 5, 60, width), (3, 9, 5)]
+    plan = MASKED_SHIFT_SUM.plan("float32", shapes)
+    assert plan.grid == (blocks, 2, 1)
+    threads = blocks * 128 * (2 - width % 2)
+    assert threads >= 60 * width > threads - 128 * (2 - width % 2)
+
+
+def test_a_float_goes_as_the_bits_of_its_float32() -> None:
+    plan = POSTPROCESS_MASK.plan("float32", [(2, 5, 5)], height=9, width=8, threshold=0.1)
+    assert np.int32(plan.extras[-1]).view(np.float32) == np.float32(0.1)
+    assert bits_of(1e-5) == 925353388
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        [(1, 4, 6, 6)],
+        [(1, 4, 6, 6), (2, 1, 6, 5)],
+        [(2, 4, 6, 6), (2, 1, 6, 6)],
+        [(1, 4, 6, 6), (2, 6, 6)],
+        [(1, 4, 6, 6), (0, 1, 6, 6)],
+    ],
+)
+def test_shapes_that_do_not_fit_are_told(shapes: list[tuple[int, ...]]) -> None:
+    with pytest.raises(KernelError, match=r"features \(1, C, h, w\), masks \(T, 1, h, w\)"):
+        MASKED_POOL.plan("float32", shapes, area=1)
+
+
+def test_parameters_that_are_missing_or_unknown_are_told() -> None:
+    shapes = [(3, 8), (2, 24, 8, 2), (2, 24)]
+    with pytest.raises(KernelError, match=r"\['block', 'dilation'\], not \['block'\]"):
+        FORGET_ENHANCE.plan("float32", shapes, block=0)
+
+
+def test_a_grid_beyond_the_limits_is_told() -> None:
+    with pytest.raises(KernelError, match="65535"):
+        kernel("postprocess").plan("float32", [(1, 5, 5)], height=70000, width=5)
+
+
+def test_an_unknown_kernel_or_number_format_is_told() -> None:
+    with pytest.raises(KernelError, match="masked_pool"):
+        kernel("masked_pol")
+    with pytest.raises(KernelError, match="float16"):
+        MASKED_POOL.entry("float64")
+
+
+@pytest.mark.parametrize("extras", [("T", "Q"), ("4*T",), ("threshold + 1",)])
+def test_a_spec_with_a_mistake_is_refused(extras: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match=r"postprocess_mask|left"):
+        replace(POSTPROCESS_MASK, extras=extras)
