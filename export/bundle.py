@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import uuid
 import zipfile
@@ -13,7 +14,7 @@ from pathlib import Path
 import onnx
 from onnx import ModelProto, ValueInfoProto, helper
 
-from arnet.runtime.bundle import MANIFEST, FileInfo, Manifest, Stage, TensorInfo
+from arnet.runtime.bundle import FORMAT, MANIFEST, FileInfo, Manifest, Stage, TensorInfo
 from arnet.runtime.errors import OutputError
 
 ZIP = ".zip"
@@ -100,13 +101,23 @@ def check_place(out: Path, overwrite: bool) -> None:
     """
     if not out.exists() and not out.is_symlink():
         return
-    is_bundle = out.suffix == ZIP if out.is_file() else (out / MANIFEST).is_file()
-    if out.is_dir() and out.suffix == ZIP:
-        is_bundle = False
-    if not is_bundle:
+    if out.is_dir() == (out.suffix == ZIP) or not _has_our_manifest(out):
         raise OutputError(f"{out} exists and is no bundle", "choose another --out")
     if not overwrite:
         raise OutputError(f"{out} exists", "add --overwrite to replace it, or choose another --out")
+
+
+def _has_our_manifest(path: Path) -> bool:
+    """Whether a folder or zip is a bundle, be it damaged: other things have a manifest, too."""
+    try:
+        if path.is_dir():
+            data = (path / MANIFEST).read_bytes()
+        else:
+            with zipfile.ZipFile(path) as file:
+                data = file.read(MANIFEST)
+        return bool(json.loads(data)["format"] == FORMAT)
+    except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile):
+        return False
 
 
 def _tensor(value: ValueInfoProto) -> TensorInfo:

@@ -94,10 +94,13 @@ def export_bundle(
         OutputError: ``out`` is taken or cannot be written.
     """
     check_place(out, options.overwrite)
+    failed = out.with_name(f"{out.name.removesuffix(ZIP)}.failed")
+    check_place(failed, overwrite=True)  # that of an earlier failure may go
     size = options.size or checkpoint.config.data.image_size
     if options.store == "fp16" and options.precision != "fp32":
         raise ConfigError(
-            f"--store fp16 is for --precision fp32; {options.precision} decides what it stores"
+            f"--store fp16 is for --precision fp32; {options.precision} decides what it stores",
+            "leave --store out",
         )
     told("factorise", 0, 4)
     stages = factorise(checkpoint.model, size)
@@ -133,7 +136,7 @@ def export_bundle(
         contents["MODEL_CARD.md"] = model_card(checkpoint, manifest, parity).encode()
         write_files(folder, contents, replace(manifest, files=files_of(contents)))
         if not parity.passed:
-            out = out.with_name(f"{out.name.removesuffix(ZIP)}.failed")
+            out = failed
         publish(folder, out)
     return Exported(out, parity)
 

@@ -1,0 +1,63 @@
+"""Whatever is wrong with ``arnet export`` is told in words, and nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Refused = Callable[..., str]
+
+
+@pytest.fixture
+def trained(examples: Path) -> Path:
+    """The checkpoint of the repository."""
+    return examples.parent / "weights" / "arnet-r18.safetensors"
+
+
+@pytest.fixture
+def refused(fails, trained: Path, examples: Path, tmp_path: Path) -> Refused:
+    """Runs ``arnet export`` with one thing wrong."""
+
+    def refused(*options: object, **wrong: object) -> str:
+        given = {"checkpoint": trained, "support": examples / "horse"} | wrong
+        words = [word for name, value in given.items() if value for word in (f"--{name}", value)]
+        message = fails("export", *words, "--out", tmp_path / "new" / "bundle", *options)
+        assert not (tmp_path / "new").exists()
+        return message
+
+    return refused
+
+
+def test_no_photographs(refused: Refused) -> None:
+    message = refused(support=None)
+    assert "none were given" in message and "--support" in message
+
+
+def test_one_photograph(refused: Refused, support: Path) -> None:
+    assert "2 annotated photographs" in refused(support=support)
+
+
+def test_a_folder_that_is_not_there(refused: Refused, tmp_path: Path) -> None:
+    assert "none" in refused(support=tmp_path / "none")
+    assert "none" in refused(support=None, data=tmp_path / "none")
+
+
+def test_a_checkpoint_that_is_none(refused: Refused, support: Path, tmp_path: Path) -> None:
+    assert "there is no checkpoint" in refused(checkpoint=tmp_path / "none.safetensors")
+    assert "a.png" in refused(checkpoint=support / "a.png")
+
+
+def test_a_precision_that_stores_by_itself(refused: Refused) -> None:
+    assert "--store fp16 is for --precision fp32" in refused(
+        "--precision", "fp16", "--store", "fp16"
+    )
+
+
+def test_other_words(run, trained: Path, examples: Path, tmp_path: Path) -> None:
+    common = ("export", "--checkpoint", trained, "--support", examples / "horse")
+    for options in (("--precision", "fp64"), ("--size", 32), ("--plugins", "on")):
+        finished = run(*common, "--out", tmp_path / "bundle", *options)
+        assert finished.code == 2 and options[0] in finished.err
+    assert list(tmp_path.iterdir()) == []
