@@ -174,6 +174,7 @@ def test_numbers_that_are_none_fail(judged, graphs) -> None:
     broken = changed_weight(graphs["decode"], "classify.bias", lambda w: w * np.nan)
     parity = judged({"decode": broken})
     assert not parity.passed
+    assert parity.probability_largest == parity.changed == 1
     json.dumps(parity.to_json(), allow_nan=False)  # the report can be written
 
 

@@ -75,6 +75,10 @@ class TestHalf:
             ]
             assert FLOAT in casts and casts[-1] == HALF
             assert kinds <= {node.op_type for node in function.node}
+        for stage, part in (("encode_support", "average"), ("fuse_support", "fusion")):
+            weights = half_graphs[stage].graph.initializer
+            own = {tensor.data_type for tensor in weights if part in tensor.name}
+            assert own == {FLOAT}, stage
         decode = half_graphs["decode"]
         types = element_types(decode)
         of_masks = [n for n in decode.graph.node if n.op_type == "Sigmoid"]

@@ -25,7 +25,6 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_the_environment_is_described() -> None:
     found = describe_environment()
     assert found["packages"]["numpy"] == metadata.version("numpy")
-    assert found["packages"]["torch"] == metadata.version("torch")
     assert 1 <= found["cores"] <= (os.cpu_count() or 1)
     assert found["memory_bytes"] > 2**28
     assert found["python"] == ".".join(map(str, sys.version_info[:3]))

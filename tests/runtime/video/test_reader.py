@@ -146,6 +146,7 @@ def test_a_video_of_which_nothing_decodes_is_an_error(make_video, read):
 
 
 def test_what_is_no_video_is_told(tmp_path):
+    pytest.importorskip("av")
     Image.new("RGB", (20, 20)).save(tmp_path / "a.png")
     (tmp_path / "photograph.mp4").write_bytes((tmp_path / "a.png").read_bytes())
     (tmp_path / "empty.mp4").touch()
