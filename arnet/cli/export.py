@@ -177,7 +177,7 @@ def _episodes(
             "the bundle is compared with the model on real photographs, and none were given",
             "add --support DIR, two annotated photographs or more, or --data DIR",
         )
-    return from_folders(support, shots), ", ".join(folder.name for folder in support)
+    return from_folders(support, shots), ", ".join(folder.resolve().name for folder in support)
 
 
 def _finish(parity: Parity, json: Path | None) -> None:
