@@ -15,6 +15,9 @@
 constexpr int GATES = 3;
 constexpr int THREADS = GATES * WARP;
 constexpr int SHOTS = 10;
+// Blocks that a multiprocessor holds: there is one for each channel, so that more would not help,
+// and the registers of more would not hold the sums of all shots.
+constexpr int RESIDENT = 4;
 
 template <int KERNEL, class T>
 __device__ void convolve(const T* vectors, const T* weights, int from, int count, int channels,
@@ -70,7 +73,7 @@ __device__ void forget_enhance(const T* vectors, const T* weights, const T* bias
 }
 
 #define ENTRY(NAME, T)                                                                           \
-  extern "C" __global__ void __launch_bounds__(THREADS)                                          \
+  extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)                                \
       NAME(const T* vectors, const T* weights, const T* biases, int shots, int channels,         \
            int kernel, int dilation, int block, T* result) {                                     \
     forget_enhance(vectors, weights, biases, shots, channels, kernel, dilation, block, result);  \
