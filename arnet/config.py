@@ -70,6 +70,10 @@ class ModelConfig:
     refine_vector: Literal["annotation", "predicted"] = "annotation"
     """Mask that pools the vector of the MRM: the given one (eq. 5, "given by MPM"), or the
     re-predicted s: the active reference carried one step further."""
+    prior: bool = False
+    """Not in the paper. A similarity map of the frozen layer3 (arnet/modeling/prior.py) is one more
+    input of the MRM and is added to its result, so that what is far from every class of the
+    training is found at least as well as without any training."""
     pairing: Literal["mean", "concatenate"] = "mean"
     """k pairs [q1_i; s_i] in the MRM: their mean, so that one model serves any k, or all 4k
     channels, which needs ``pairing_shots`` supports exactly."""
@@ -93,6 +97,8 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if {"mpm1", "mrm"} <= set(self.without):
             raise ValueError("without mpm1 and mrm nothing predicts the query's mask")
+        if self.prior and "mrm" in self.without:
+            raise ValueError("the prior is an input of the mrm, which is left out")
         if self.pairing == "concatenate" and self.fusion == "mask":
             raise ValueError("fusion mask refines each pair alone: pairing cannot be concatenate")
         if self.cbam_kernel % 2 == 0:
@@ -127,18 +133,37 @@ class AugmentConfig:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class MemberConfig:
+    """One data set of a union."""
+
+    name: str
+    """Stands before its classes: ``voc`` makes ``voc/dog``."""
+    kind: Literal["pascal", "coco", "folder", "davis"]
+    root: str = "."
+    """Its folder, seen from the union's."""
+    share: Annotated[float, Field(gt=0)] = 1.0
+    """Of the training's episodes, measured against the shares of the other members."""
+    limit: Annotated[int, Field(ge=0)] = 0
+    """Images of a class that are enough: further ones are taken only where they show a class that
+    has fewer. 0 takes all."""
+
+
+@dataclass(frozen=True, config=_STRICT)
 class DataConfig:
     """Photographs, their masks and which classes are novel."""
 
-    kind: Literal["pascal", "coco", "folder"] = "pascal"
+    kind: Literal["pascal", "coco", "folder", "davis", "union"] = "pascal"
     root: str = ""
+    members: tuple[MemberConfig, ...] = ()
+    """Data sets of a union, whose classes are all classes of it."""
     annotations: Literal["aug", "voc"] = "aug"
     """Masks of PASCAL: with those of SBD (SegmentationClassAug, trainaug.txt), or VOC's alone
     (SegmentationClass, train.txt)."""
     fold: Annotated[int, Field(ge=0, le=3)] | None = 0
     """Classes held out (the paper's split i is fold i-1). None trains on every class."""
     held_out: tuple[str, ...] = ()
-    """Names of held-out classes, for a plain folder."""
+    """Names of held-out classes, for a plain folder or a union; in a union ``*`` stands for any
+    characters: ``davis/*`` holds a whole data set out."""
     novel: Literal["background", "drop"] = "background"
     """Training images that show a novel class: its pixels are background, or the image is left
     out (BAM). Both conventions are in use; figures under one do not compare with the other."""
@@ -154,8 +179,10 @@ class DataConfig:
     """Versions of every training image in the cache: the plain one and augmented ones."""
 
     def __post_init__(self) -> None:
-        if self.held_out and self.kind != "folder":
-            raise ValueError(f"held_out is for a plain folder: {self.kind} has folds")
+        if self.held_out and self.kind not in ("folder", "union"):
+            raise ValueError(f"held_out is for folders and unions: {self.kind} has folds")
+        if (self.kind == "union") != bool(self.members):
+            raise ValueError("a union has members, and nothing else has")
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -197,6 +224,13 @@ class TrainConfig:
     """Episodes of one optimisation step, over all processes and accumulated parts."""
     accumulate: Positive = 1
     """Parts that a batch is split into, so that it fits the memory."""
+    weak_guides: Probability = 0.0
+    """How often a support's mask is made careless before it guides: a box, a coarse outline, grown
+    or shrunk. The labels of the losses stay the true ones."""
+    pseudo_classes: Probability = 0.0
+    """How often an episode is about a region that its images share by the look of the frozen
+    features, in place of its class: endlessly many classes, so that the model learns to find what
+    the support marks, not what it was trained on."""
     alpha: Annotated[float, Field(ge=0)] = 1.0
     beta: Annotated[float, Field(ge=0)] = 1.0
     gamma: Annotated[float, Field(ge=0)] = 1.0

@@ -135,16 +135,34 @@ class Refinement(nn.Module):
         self.conv2, self.attention, self.residual = mrm.conv2, mrm.attention, mrm.residual
         self.aspp = mrm.aspp
         self.aspp.classify = folding.margin(self.aspp.classify)
+        self.prior_scale = mrm.prior_scale
 
     def forward(self, given: dict[str, Tensor], q1: Tensor | None, s: Tensor | None) -> Tensor:
         """Margins (N, 1, h, w)."""
         refine = given["refine"] if "refine" in given else self.term(given, s)
         x = (given["query_refine"] + self.places(refine)).relu()
         refined = self.conv2(x)
-        masks = self.masks(given, q1, s).to(refined.dtype)
-        x = self.attention(torch.cat([masks.expand(refined.shape[0], -1, -1, -1), refined], dim=1))
+        maps = [self.masks(given, q1, s)]
+        if self.prior_scale is not None:
+            maps.append(self.prior_scale * self.prior(given))
+        total = refined.shape[0]
+        guides = [each.to(refined.dtype).expand(total, -1, -1, -1) for each in maps]
+        x = self.attention(torch.cat([*guides, refined], dim=1))
         margins: Tensor = self.aspp(x + self.residual(x))
+        if self.prior_scale is not None:
+            margins = margins + guides[1]
         return margins.amax(dim=0, keepdim=True) if self.fusion == "mask" else margins
+
+    def prior(self, given: dict[str, Tensor]) -> Tensor:
+        """The similarity maps (N, 1, h, w), float32; see ``arnet.modeling.prior``."""
+        shots, cells = given["prior"].float(), given["query_deep"].float()
+        if "shares" in given:
+            pair = (given["shares"] @ shots.flatten(1)).unflatten(1, shots.shape[1:])
+        else:
+            pair = shots.mean(dim=0, keepdim=True)
+        directions = F.normalize(pair, dim=2)
+        difference = directions[:, 0] - directions[:, 1]
+        return (difference @ cells[0].flatten(1)).view(-1, 1, *self.places.grid)
 
     def masks(self, given: dict[str, Tensor], q1: Tensor | None, s: Tensor | None) -> Tensor:
         """The pairs [q1; s], each as background and object, averaged or side by side."""

@@ -12,6 +12,7 @@ class Layout:
     """Names of the tensors that the stages hand on.
 
     Attributes:
+        image: from ``encode_image``, for supports and queries.
         query: from ``encode_query`` to ``decode``.
         per_shot: from ``encode_support``, kept in the support state.
         per_class: from ``fuse_support``, kept in the support state; none: there is no such stage.
@@ -21,6 +22,7 @@ class Layout:
         outputs: of ``decode``.
     """
 
+    image: tuple[str, ...]
     query: tuple[str, ...]
     per_shot: tuple[str, ...]
     per_class: tuple[str, ...]
@@ -49,6 +51,7 @@ def layout_of(config: ModelConfig) -> Layout:
         "query_taps": mpm2 and config.masked_features,
         "query_refine": mrm,
         "query_attend": attention,
+        "query_deep": config.prior,
     }
     per_shot = {
         "match": mpm1,
@@ -57,6 +60,7 @@ def layout_of(config: ModelConfig) -> Layout:
         "prototype": fused or (attention and not predicted),
         "refine": alone and not predicted,
         "support_features": predicted,
+        "prior": config.prior,
     }
     outputs = {"margins": True, "first": mpm1, "supports": mpm2}
     shares = mpm1 or (mrm and not alone and not paired)
@@ -68,6 +72,7 @@ def layout_of(config: ModelConfig) -> Layout:
         "shares": shares,
     }
     return Layout(
+        image=("features", "deep") if config.prior else ("features",),
         query=_chosen(query),
         per_shot=_chosen(per_shot),
         per_class=("refine",) if fused else (),

@@ -1,11 +1,12 @@
 """What a bundle is measured against: the same model by other means.
 
-    torch        the model in torch, eager
-    compile      the same with torch.compile
-    onnx-whole   the model as drawn in the paper, one ONNX graph from photographs to masks
-    onnx-cached  the same, cut after the supports' features, which are kept
+    torch          the model in torch, eager
+    compile        the same with torch.compile
+    onnx-whole     the model as drawn in the paper, one ONNX graph from photographs to masks
+    onnx-cached    the same, cut after the supports' features, which are kept
+    torch-kernels  the factorised stages in torch, with our kernels
 
-All compute in float32 and share the preparation of photographs with the bundle.
+All but the last compute in float32. They share the preparation of photographs with the bundle.
 """
 
 from __future__ import annotations
@@ -24,18 +25,25 @@ from torch import Tensor, nn
 from arnet.checkpoint import Checkpoint, load_checkpoint
 from arnet.export.graphs import Input, postprocess_graph, preprocess_graph, to_onnx
 from arnet.export.resampling import Averaging
+from arnet.export.torch_kernels import Options, TorchKernels
 from arnet.modeling import ARNet, Prediction, SupportState
 from arnet.modeling.layers import masked_pool
+from arnet.modeling.prior import prototypes
 from arnet.runtime.errors import ConfigError
 from arnet.runtime.segmentation import ClassMasks, FewShotSegmenter, Segmentation
 from arnet.runtime.tensors import check_supports, resize_nearest, sigmoid
 from arnet.segmenter import TorchSegmenter
 
-NAMES = ("torch", "compile", "onnx-whole", "onnx-cached")
+NAMES = ("torch", "compile", "onnx-whole", "onnx-cached", "torch-kernels")
 
 
 def contender(
-    name: str, checkpoint: Path, size: int | None = None, threads: int | None = None
+    name: str,
+    checkpoint: Path,
+    size: int | None = None,
+    threads: int | None = None,
+    device: str = "cpu",
+    options: Options | None = None,
 ) -> FewShotSegmenter[Any]:
     """One of the references.
 
@@ -44,10 +52,12 @@ def contender(
         checkpoint: the trained model.
         size: side of the square image; None is that of the training.
         threads: processor threads; None for one per core.
+        device: where those in torch compute, "cpu" or "cuda"; the others do on the processor.
+        options: of torch-kernels; None for the usual ones.
 
     Raises:
         CheckpointError: it cannot be read.
-        ConfigError: there is no such reference.
+        ConfigError: there is no such reference or device.
     """
     if name not in NAMES:
         raise ConfigError(f"there is no reference '{name}'", f"they are {', '.join(NAMES)}")
@@ -58,10 +68,13 @@ def contender(
             f"{name} needs q1, s and q2; this model is without {' and '.join(left_out)}",
             "compare with torch",
         )
+    if name in ("torch", "compile", "torch-kernels") and threads:
+        torch.set_num_threads(threads)
+    if name == "torch-kernels":
+        size = size or loaded.config.data.image_size
+        return TorchKernels(loaded.model, size, device, options or Options())
     if name in ("torch", "compile"):
-        if threads:
-            torch.set_num_threads(threads)
-        segmenter = TorchSegmenter(loaded, f"{name} {checkpoint.name}", "cpu", size)
+        segmenter = TorchSegmenter(loaded, f"{name} {checkpoint.name}", device, size)
         if name == "compile":
             model: Any = segmenter.model
             model.backbone.forward = torch.compile(model.backbone.forward)
@@ -100,7 +113,7 @@ class DrawnSegmenter:
         state = {"images": pixels, "masks": guides.astype(np.float32)}
         if not self.caches_support:
             return state
-        outputs = ["features", "small", "vectors"]
+        outputs = ["features", "small", "vectors", *["prior"] * self.model.config.prior]
         session = self._session(
             "support", len(images), Support(self.model, self.size, self.grid), state, outputs
         )
@@ -184,11 +197,13 @@ class Support(nn.Module):
         super().__init__()
         self.model, self.average = model, Averaging(size, grid).float()
 
-    def forward(self, images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Features (k, C, h, w), masks (k, 1, h, w) and vectors (k, C)."""
-        features = self.model.reduction(self.model.backbone(images))
+    def forward(self, images: Tensor, masks: Tensor) -> tuple[Tensor, ...]:
+        """Features (k, C, h, w), masks (k, 1, h, w), vectors (k, C) and, if any, the prior's."""
+        maps = self.model.backbone(images)
+        features, deep = self.model.reduction(maps), self.model.deepest(maps)
         small = self.average(masks)
-        return features, small, masked_pool(features, small, self.model.config.pooling)
+        kept = features, small, masked_pool(features, small, self.model.config.pooling)
+        return kept if deep is None else (*kept, prototypes(deep, small))
 
 
 class Cached(nn.Module):
@@ -198,12 +213,10 @@ class Cached(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(
-        self, pixels: Tensor, features: Tensor, small: Tensor, vectors: Tensor
-    ) -> tuple[Tensor, ...]:
+    def forward(self, pixels: Tensor, *kept: Tensor) -> tuple[Tensor, ...]:
         """Margins of q2 (1, h, w), q1 (1, h, w) and s (k, h, w)."""
-        state = SupportState(features[None], small[None], vectors[None])
-        query = self.model.reduction(self.model.backbone(pixels))
+        state = SupportState(*(tensor[None] for tensor in kept))
+        query = self.model.encode_query(self.model.backbone(pixels))
         return _margins(self.model.decode(query, state))
 
 

@@ -16,6 +16,7 @@ import copy
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from arnet.export import folding
@@ -48,16 +49,16 @@ class Stages:
         """Names of a stage's inputs, in order."""
         return {
             "encode_image": ("pixels",),
-            "encode_support": ("features", "mask"),
+            "encode_support": ("features", "mask", *self.layout.image[1:]),
             "fuse_support": ("prototypes",),
-            "encode_query": ("features",),
+            "encode_query": self.layout.image,
             "decode": self.layout.decode,
         }[stage]
 
     def outputs(self, stage: str) -> tuple[str, ...]:
         """Names of a stage's outputs, in order."""
         return {
-            "encode_image": ("features",),
+            "encode_image": self.layout.image,
             "encode_support": self.layout.per_shot,
             "fuse_support": self.layout.per_class,
             "encode_query": self.layout.query,
@@ -88,16 +89,21 @@ def factorise(model: ARNet, size: int) -> Stages:
 
 
 class EncodeImage(nn.Module):
-    """(1, 3, S, S) normalised pixels to (1, C, h, w): backbone and reduction."""
+    """(1, 3, S, S) normalised pixels to (1, C, h, w): backbone and reduction.
+
+    With a prior its deepest maps (1, C', h, w), too.
+    """
 
     def __init__(self, model: ARNet) -> None:
         super().__init__()
         self.backbone, self.reduction = model.backbone, model.reduction
+        self.deepest = model.backbone.widths[-1] if model.config.prior else 0
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        """F, of the type of the weights."""
-        features: Tensor = self.reduction(self.backbone(pixels.to(self.backbone.conv1.weight)))
-        return features
+    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        """F and the deepest maps, of the type of the weights."""
+        maps = self.backbone(pixels.to(self.backbone.conv1.weight))
+        features: Tensor = self.reduction(maps)
+        return (features, maps[:, -self.deepest :]) if self.deepest else (features,)
 
 
 class EncodeSupport(nn.Module):
@@ -107,6 +113,7 @@ class EncodeSupport(nn.Module):
     self    W_q * F_s + b of MPM2; the query adds the rest
     attend  the same of ShotAttention
     refine  W_2 * f_u(V_s) + b of the MRM, for one shot alone
+    prior   mean of the deepest maps on the object and around it
     """
 
     def __init__(self, model: ARNet, layout: Layout, size: int, grid: tuple[int, int]) -> None:
@@ -115,6 +122,7 @@ class EncodeSupport(nn.Module):
         config, width = model.config, channels_of(model)
         self.average = Averaging(size, grid)
         self.pool = MaskedPool(config.pooling)
+        self.pool_area = MaskedPool("area")
         self.places = Places(grid)
         mpm1, mpm2 = first_convolutions(model)
         vector = 2 * width if config.masked_features else width
@@ -129,7 +137,9 @@ class EncodeSupport(nn.Module):
             if config.refine_vector == "annotation":
                 self.attend_vector = TiledTerm(attend, 2 * width)
 
-    def forward(self, features: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
+    def forward(
+        self, features: Tensor, mask: Tensor, deep: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
         """The tensors of ``layout.per_shot``."""
         small = self.average(mask)
         masked = small.to(features.dtype) * features
@@ -147,6 +157,8 @@ class EncodeSupport(nn.Module):
                 tensors["attend"] = tensors["attend"] + self.places(self.attend_vector(vector))
         if "refine" in self.names:
             tensors["refine"] = self.refine(vector)
+        if deep is not None:
+            tensors["prior"] = self.pool_area(deep, torch.cat([small, 1 - small]))[None]
         return tuple(tensors[name] for name in self.names)
 
 
@@ -170,6 +182,7 @@ class EncodeQuery(nn.Module):
 
     query_match, query_refine, query_attend   W_q * F_q of MPM1, the MRM and ShotAttention
     query_taps                                the nine products W_1t F_q of MPM2
+    query_deep                                the deepest maps, every cell a unit vector
     """
 
     def __init__(self, model: ARNet, layout: Layout) -> None:
@@ -191,11 +204,13 @@ class EncodeQuery(nn.Module):
             _, mpm2 = first_convolutions(model)
             self.taps = folding.taps(folding.part(mpm2, width, 2 * width))
 
-    def forward(self, features: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, features: Tensor, deep: Tensor | None = None) -> tuple[Tensor, ...]:
         """The tensors of ``layout.query``."""
         products = self.products(features).split(self.depths, dim=1)
         tensors = dict(zip(self.stacked, products, strict=True))
         tensors["query_features"] = features
         if self.taps is not None:
             tensors["query_taps"] = self.taps(features)
+        if deep is not None:
+            tensors["query_deep"] = F.normalize(deep.float(), dim=1).to(features.dtype)
         return tuple(tensors[name] for name in self.names)

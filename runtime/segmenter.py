@@ -171,16 +171,17 @@ class Segmenter:
 
     def _encode(self, image: Image, mask: Image) -> dict[str, NDArray[np.generic]]:
         """One shot of what ``encode_support`` puts out."""
-        features = self._features(check_image(image), {})
+        encoded = self._encoded(check_image(image), {})
         dtype = self._input("encode_support", "mask").dtype
         guide = resize_nearest(mask == 1, self.bundle.manifest.image_size)[None].astype(dtype)
-        feeds = {"features": features, "mask": self.engine.upload(guide)}
+        feeds = {**encoded, "mask": self.engine.upload(guide)}
         outputs = self.engine.run("encode_support", feeds)
         return {name: self.engine.download(value) for name, value in outputs.items()}
 
-    def _features(self, image: Image, seconds: dict[str, float]) -> Value:
+    def _encoded(self, image: Image, seconds: dict[str, float]) -> Feeds:
+        """What ``encode_image`` puts out."""
         prepared = self._run("preprocess", {"image": self.engine.upload(image)}, seconds)
-        return self._run("encode_image", {"pixels": prepared["pixels"]}, seconds)["features"]
+        return self._run("encode_image", {"pixels": prepared["pixels"]}, seconds)
 
     def _run(self, stage: str, feeds: Feeds, seconds: dict[str, float]) -> Feeds:
         started = time.perf_counter()
@@ -193,8 +194,7 @@ class Segmenter:
     ) -> Segmentation:
         image = check_image(image)
         seconds: dict[str, float] = {}
-        features = self._features(image, seconds)
-        query = self._run("encode_query", {"features": features}, seconds)
+        query = self._run("encode_query", self._encoded(image, seconds), seconds)
         size = self.engine.upload(np.array(image.shape[:2], np.int64))
         needed = {tensor.name for tensor in self._stages["decode"].inputs}
         masks: dict[str, list[NDArray[np.float32]]] = {}

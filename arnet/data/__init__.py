@@ -11,11 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from arnet.data.coco import coco
 from arnet.data.dataset import Novel, SegmentationDataset, Split
 from arnet.data.episodes import Episode, EvaluationEpisodes, TrainingEpisodes
-from arnet.data.folder import folder
-from arnet.data.pascal import pascal
+from arnet.data.union import MEMBERS, union
 from arnet.runtime.errors import DataError
 
 __all__ = [
@@ -27,11 +25,7 @@ __all__ = [
     "open_dataset",
 ]
 
-DATASETS: dict[str, Callable[..., SegmentationDataset]] = {
-    "pascal": pascal,
-    "coco": coco,
-    "folder": folder,
-}
+DATASETS: dict[str, Callable[..., SegmentationDataset]] = {**MEMBERS, "union": union}
 """Function that opens each kind of data set."""
 
 
@@ -46,7 +40,7 @@ def open_dataset(
     """Opens a data set by its kind.
 
     Args:
-        kind: ``"pascal"``, ``"coco"`` or ``"folder"``.
+        kind: ``"pascal"``, ``"coco"``, ``"folder"``, ``"davis"`` or ``"union"``.
         root: folder of the data.
         split: ``"train"`` (base classes) or ``"val"`` (novel classes).
         fold: which classes are novel; None holds none out.

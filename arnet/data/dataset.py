@@ -51,6 +51,8 @@ class SegmentationDataset:
         scan: classes of every image, before any filter.
         hidden: class ids whose pixels :meth:`mask` gives as background, since a training must not
             see them.
+        groups: (share, class ids) of classes that training draws from in these shares; none draws
+            every class equally often.
     """
 
     name: str
@@ -61,6 +63,7 @@ class SegmentationDataset:
     source: ImageSource = field(repr=False)
     scan: Scan = field(repr=False)
     hidden: frozenset[int] = frozenset()
+    groups: tuple[tuple[float, tuple[int, ...]], ...] = ()
 
     def image(self, image_id: str) -> np.ndarray:
         """Photograph of an image.

@@ -76,6 +76,7 @@ class TrainingEpisodes:
         self.seed = seed
         self.sampling = sampling
         self._pairs = _pairs(dataset, self.classes)
+        self._chances = _chances(dataset, self.classes)
 
     def draw(self, index: int) -> Episode:
         """Episode number ``index``, counted from 0, with a k of its own."""
@@ -90,7 +91,11 @@ class TrainingEpisodes:
     def _draw(self, index: int, shots: int) -> Episode:
         rng = np.random.default_rng([self.seed, index])
         if self.sampling == "class":
-            class_id = self.classes[rng.integers(len(self.classes))]
+            class_id = self.classes[
+                rng.integers(len(self.classes))
+                if self._chances is None
+                else rng.choice(len(self.classes), p=self._chances)
+            ]
             images = self.dataset.by_class[class_id]
             query = images[rng.integers(len(images))]
         else:
@@ -196,6 +201,18 @@ def _checked_classes(
             else "take fewer shots; no class has images enough for these",
         )
     return chosen
+
+
+def _chances(dataset: SegmentationDataset, classes: Sequence[int]) -> np.ndarray | None:
+    """Probability of each class: the share of its group, divided by the classes of the group."""
+    if not dataset.groups:
+        return None
+    weights = dict.fromkeys(classes, 0.0)
+    for share, group in dataset.groups:
+        here = [c for c in group if c in weights]
+        weights |= dict.fromkeys(here, share / max(len(here), 1))
+    chances = np.array(list(weights.values()))
+    return chances / chances.sum()
 
 
 def _pairs(dataset: SegmentationDataset, classes: Sequence[int]) -> list[tuple[str, int]]:

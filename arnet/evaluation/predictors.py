@@ -96,7 +96,7 @@ class OriginalSizePredictor:
             labels = torch.stack([label for _, label in read])
             with autocast(device, self.precision):
                 prediction = self.model.decode(
-                    self.model.reduction(self.model.backbone(query[None].to(device))),
+                    self.model.encode_query(self.model.backbone(query[None].to(device))),
                     self.model.encode_support(
                         torch.stack([image for image, _ in read]).to(device),
                         guide_masks(labels, annotation).to(device),

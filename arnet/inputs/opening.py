@@ -34,8 +34,10 @@ def open_split(
     if not data.root:
         raise ConfigError("no data folder is given", "add --data DIR, or set data.root")
     options: dict[str, object] = {}
-    if data.kind == "folder" and data.held_out:
+    if data.held_out:
         options["held_out"] = data.held_out
+    if data.members:
+        options["members"] = data.members
     if data.kind == "pascal":
         options["annotations"] = data.annotations
     if classes is not None:
@@ -45,7 +47,7 @@ def open_split(
         data.kind,
         data.root,
         split,
-        None if data.held_out else data.fold,
+        None if data.held_out or data.members else data.fold,
         data.novel,
         cache_dir=cache,
         **options,
@@ -56,6 +58,8 @@ def _name(config: Config) -> str:
     """What tells the cached features of one data set from those of another."""
     data = config.data
     name = f"{data.kind} {Path(data.root).resolve()}"
+    if data.members:  # the class ids depend on all members
+        name += "".join(f" {m.name} {m.kind} {m.root}" for m in data.members)
     return name if data.annotations == "aug" else f"{name} {data.annotations}"
 
 

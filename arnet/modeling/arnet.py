@@ -23,6 +23,7 @@ from arnet.modeling.cmm import CMM
 from arnet.modeling.layers import masked_pool, resize_mask
 from arnet.modeling.mpm import MPM
 from arnet.modeling.mrm import MRM
+from arnet.modeling.prior import prototypes, similarity
 from arnet.runtime.errors import ConfigError
 
 
@@ -34,11 +35,13 @@ class SupportState:
         features: F_s, reduced (B, k, C, h, w).
         masks: M_s at feature size (B, k, 1, h, w), from 0 to 1.
         vectors: V_s (B, k, C).
+        prior: prototypes (B, k, 2, C') of the frozen deepest layer; None without ``config.prior``.
     """
 
     features: Tensor
     masks: Tensor
     vectors: Tensor
+    prior: Tensor | None = None
 
     @property
     def shots(self) -> int:
@@ -47,11 +50,28 @@ class SupportState:
 
     def add(self, other: SupportState) -> SupportState:
         """A state with the supports of this one, then those of the other."""
+        prior = None
+        if self.prior is not None and other.prior is not None:
+            prior = torch.cat([self.prior, other.prior], dim=1)
         return SupportState(
             torch.cat([self.features, other.features], dim=1),
             torch.cat([self.masks, other.masks], dim=1),
             torch.cat([self.vectors, other.vectors], dim=1),
+            prior,
         )
+
+
+@dataclass(frozen=True)
+class QueryFeatures:
+    """What the model keeps of B queries.
+
+    Attributes:
+        features: F_q, reduced (B, C, h, w).
+        deep: the frozen deepest layer (B, C', h, w); None without ``config.prior``.
+    """
+
+    features: Tensor
+    deep: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -104,6 +124,7 @@ class ARNet(nn.Module):
             config.aspp_rates,
             config.norm,
             config.dropout,
+            config.prior,
         )
         self.cmm: CMM | None = None
         self.shot_attention: ShotAttention | None = None
@@ -131,7 +152,7 @@ class ARNet(nn.Module):
             support: ``backbone(images)`` of their supports, (B, k, C, h, w).
             support_masks: (B, k, H, W), from 0 to 1, at any size.
         """
-        return self.decode(self.reduction(query), self.encode_features(support, support_masks))
+        return self.decode(self.encode_query(query), self.encode_features(support, support_masks))
 
     def encode_support(self, images: Tensor, masks: Tensor) -> SupportState:
         """Learn a class from k photographs.
@@ -152,12 +173,21 @@ class ARNet(nn.Module):
             query: one image (1, 3, H, W), normalised.
             states: a state (B = 1) of each class, each of any number of shots.
         """
-        features = self.reduction(self.backbone(query))
+        features = self.encode_query(self.backbone(query))
         return {name: self.decode(features, state) for name, state in states.items()}
+
+    def encode_query(self, features: Tensor) -> QueryFeatures:
+        """What the decoder takes, from the backbone's features (B, C, h, w)."""
+        return QueryFeatures(self.reduction(features), self.deepest(features))
+
+    def deepest(self, features: Tensor) -> Tensor | None:
+        """The channels of the backbone's last layer, which the prior compares; None without it."""
+        return features[:, -self.backbone.widths[-1] :] if self.config.prior else None
 
     def encode_features(self, support: Tensor, masks: Tensor) -> SupportState:
         """A state from the backbone's features (B, k, C, h, w) and masks (B, k, H, W)."""
         batch, shots = support.shape[:2]
+        deep = self.deepest(support.flatten(0, 1))
         features = self.reduction(support.flatten(0, 1))
         small = resize_mask(masks.flatten(0, 1), features.shape[-2:])
         vectors = masked_pool(features, small, self.config.pooling)
@@ -165,13 +195,14 @@ class ARNet(nn.Module):
             features.unflatten(0, (batch, shots)),
             small.unflatten(0, (batch, shots)),
             vectors.unflatten(0, (batch, shots)),
+            None if deep is None else prototypes(deep, small).unflatten(0, (batch, shots)),
         )
 
-    def decode(self, query: Tensor, state: SupportState) -> Prediction:
-        """The three masks, from the query's reduced features (B, C, h, w) and a state."""
+    def decode(self, query: QueryFeatures, state: SupportState) -> Prediction:
+        """The three masks, from the query's features and a state."""
         shots, without = state.shots, self.config.without
         # Every shot is a pair (query, support) of its own for the MPMs: (B * k, ...).
-        repeated = query[:, None].expand(-1, shots, -1, -1, -1).flatten(0, 1)
+        repeated = query.features[:, None].expand(-1, shots, -1, -1, -1).flatten(0, 1)
         support, support_masks = state.features.flatten(0, 1), state.masks.flatten(0, 1)
 
         q1 = s = None
@@ -208,8 +239,11 @@ class ARNet(nn.Module):
             maps = hard + (maps - maps.detach())
         return maps
 
-    def _refine(self, query: Tensor, state: SupportState, q1: Tensor, s: Tensor) -> Tensor:
+    def _refine(self, query: QueryFeatures, state: SupportState, q1: Tensor, s: Tensor) -> Tensor:
         """q2 (B, 2, h, w) of the masks q1 and s (B, k, 2, h, w), by the chosen fusion."""
+        features, prior = query.features, None
+        if query.deep is not None and state.prior is not None:
+            prior = similarity(query.deep, state.prior.mean(dim=1))
         vectors = state.vectors
         if self.config.refine_vector == "predicted":
             vectors = masked_pool(
@@ -223,16 +257,17 @@ class ARNet(nn.Module):
             )
         if self.config.fusion == "mask":
             each = torch.stack(
-                [self.mrm(query, vectors[:, i], pairs[:, i]) for i in range(state.shots)], dim=1
+                [self.mrm(features, vectors[:, i], pairs[:, i], prior) for i in range(state.shots)],
+                dim=1,
             )
             return _union(each)
         masks = pairs.flatten(1, 2) if self.config.pairing == "concatenate" else pairs.mean(dim=1)
         if self.shot_attention is not None:
-            vector = self.shot_attention(query, state.features, state.masks, vectors)
+            vector = self.shot_attention(features, state.features, state.masks, vectors)
         else:
             assert self.cmm is not None
             vector = self.cmm(vectors)
-        refined: Tensor = self.mrm(query, vector, masks)
+        refined: Tensor = self.mrm(features, vector, masks, prior)
         return refined
 
 

@@ -25,9 +25,13 @@ class MRM(nn.Module):
         aspp_rates: Sequence[int] = (6, 12, 18),
         norm: Norm = "none",
         dropout: float = 0.0,
+        prior: bool = False,
     ) -> None:
         super().__init__()
-        width = channels + mask_channels
+        width = channels + mask_channels + prior
+        # What the prior is multiplied with where it is added to the result; a similarity of a few
+        # hundredths decides.
+        self.prior_scale = nn.Parameter(torch.tensor(10.0)) if prior else None
         self.conv1 = convolution_block(2 * in_channels, channels, norm=norm)
         self.conv2 = convolution_block(channels, channels, norm=norm)
         self.attention = CBAM(width, cbam_reduction, cbam_kernel)
@@ -36,7 +40,9 @@ class MRM(nn.Module):
         )
         self.aspp = ASPP(width, channels, aspp_rates, norm, dropout)
 
-    def forward(self, query: Tensor, vector: Tensor, masks: Tensor) -> Tensor:
+    def forward(
+        self, query: Tensor, vector: Tensor, masks: Tensor, prior: Tensor | None = None
+    ) -> Tensor:
         """Eqs 5 to 7.
 
         F3 = [F_q; f_u(V_s)], F4 = [q1; s; conv(conv(F3))], X = CBAM(F4), ASPP(X ⊕ conv(conv(X))).
@@ -45,12 +51,20 @@ class MRM(nn.Module):
             query: features (N, C, h, w).
             vector: V_s, or the k vectors fused by the CMM, (N, C).
             masks: softmax maps of q1 and s, (N, mask_channels, h, w), from 0 to 1.
+            prior: similarity map (N, 1, h, w), where the configuration has one.
 
         Returns:
             Logits (N, 2, h, w), background and foreground.
         """
         joined = torch.cat([query, tile(vector.to(query.dtype), query)], dim=1)
         refined = self.conv2(self.conv1(joined))
-        x = self.attention(torch.cat([masks.to(refined.dtype), refined], dim=1))
+        maps = [masks, refined]
+        if self.prior_scale is not None:
+            assert prior is not None
+            prior = self.prior_scale * prior
+            maps.insert(1, prior)
+        x = self.attention(torch.cat([m.to(refined.dtype) for m in maps], dim=1))
         logits: Tensor = self.aspp(x + self.residual(x))
+        if prior is not None:  # half to the object, half against the background
+            logits = logits + torch.cat([-prior / 2, prior / 2], dim=1)
         return logits

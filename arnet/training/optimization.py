@@ -16,6 +16,7 @@ from arnet.modeling import ARNet, Losses, arnet_loss
 from arnet.runtime.errors import TrainingError
 from arnet.training.batches import Batch
 from arnet.training.distributed import Process
+from arnet.training.pseudo import with_pseudo_classes
 from arnet.training.stages import Stage, build_optimizer, choose_trainable, train_mode
 
 
@@ -95,8 +96,8 @@ class Optimization:
         if not self.source.features:
             query = self.model.backbone(query)
             support = self.model.backbone(support.flatten(0, 1)).unflatten(0, support.shape[:2])
-        guides = (batch.support_labels == 1).float()
-        prediction = self.network(query.float(), support.float(), guides)
+        batch = with_pseudo_classes(batch, query, support, self.model.backbone.widths[-1])
+        prediction = self.network(query.float(), support.float(), batch.guides.float())
         train = self.config.train
         return arnet_loss(
             prediction,

@@ -168,6 +168,8 @@ class Trainer:
             train.batch_size,
             self.process.share(train.batch_size),
             train.seed,
+            train.weak_guides,
+            train.pseudo_classes,
         )
         numbers = range(iteration, stage.end)
         return iter(

@@ -17,6 +17,8 @@ _STAGES: dict[str, tuple[set[str] | None, set[str]]] = {
     "postprocess": ({"margins", "size"}, {"probability"}),
 }
 _FUSE: dict[str, tuple[set[str] | None, set[str]]] = {"fuse_support": ({"prototypes"}, set())}
+# What these stages take only where "encode_image" gives it.
+_OPTIONAL = {"encode_support": {"deep"}, "encode_query": {"deep"}}
 _FLOATS = ("float32", "float16")
 # What the runtime makes itself or takes apart: type and number of dimensions.
 _OWN = {
@@ -40,7 +42,7 @@ def check_stages(manifest: Manifest) -> None:
         if name not in stages:
             raise _wrong(f"the stage '{name}' is missing")
         found = {tensor.name for tensor in stages[name].inputs}
-        if inputs is not None and found != inputs:
+        if inputs is not None and found - _OPTIONAL.get(name, set()) != inputs:
             raise _wrong(f"the stage '{name}' takes {_names(found)}; it must take {_names(inputs)}")
         found = {tensor.name for tensor in stages[name].outputs}
         if not found or not outputs <= found:

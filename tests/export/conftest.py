@@ -106,19 +106,23 @@ def drive() -> Callable[[Stages, Task], dict[str, Tensor]]:
             results = results if isinstance(results, tuple) else (results,)
             return dict(zip(stages.outputs(stage), results, strict=True))
 
-        def encode(pixels: Tensor) -> Tensor:
-            return run("encode_image", pixels)["features"]
+        def encode(pixels: Tensor) -> tuple[Tensor, ...]:
+            return tuple(run("encode_image", pixels).values())
+
+        def support(pixels: Tensor, mask: Tensor) -> dict[str, Tensor]:
+            features, *deep = encode(pixels)
+            return run("encode_support", features, mask, *deep)
 
         def learn(images: Tensor, masks: Tensor) -> dict[str, Tensor]:
             shots = [
-                run("encode_support", encode(image[None]), mask[None])
+                support(image[None], mask[None])
                 for image, mask in zip(images, masks, strict=True)
             ]
             state = {name: torch.cat([shot[name] for shot in shots]) for name in layout.per_shot}
             return state | (run("fuse_support", state["prototype"]) if layout.per_class else {})
 
         with torch.no_grad():
-            query = run("encode_query", encode(task.query))
+            query = run("encode_query", *encode(task.query))
             states = [learn(*pair) for pair in zip(task.images, task.masks, strict=True)]
             shots = [len(images) for images in task.images]
             groups = [range(len(states))] if layout.together else [[i] for i in range(len(states))]

@@ -33,6 +33,11 @@ LAYOUTS = {
         "together": False,
     },
     ("pairing=concatenate", "pairing_shots=2"): {"together": False, "shots": 2},
+    ("prior=true",): {
+        "image": ("features", "deep"),
+        "query": (*QUERY, "query_deep"),
+        "per_shot": ("match", "self", "prototype", "prior"),
+    },
     ("without=[mpm1]",): {
         "query": ("query_features", "query_taps", "query_refine"),
         "per_shot": ("self", "prototype"),

@@ -54,7 +54,7 @@ def test_mrm_takes_the_pairs_of_masks_and_the_vector(make_model, make_inputs, pr
     inputs = make_inputs(2)
     for overrides in ((), ("pairing=concatenate", "pairing_shots=2")):
         model = make_model(*overrides)
-        ((_, vector, masks),) = seen_by(model.mrm, model, inputs)
+        ((_, vector, masks, _),) = seen_by(model.mrm, model, inputs)
         prediction = predict(model, inputs)
         q1, s = prediction.q1.softmax(dim=2), prediction.s.softmax(dim=2)
         if overrides:
@@ -68,7 +68,7 @@ def test_mrm_takes_the_pairs_of_masks_and_the_vector(make_model, make_inputs, pr
 
 def test_refine_vector_predicted_pools_with_s(make_model, make_inputs, predict, seen_by):
     model, inputs = make_model("refine_vector=predicted"), make_inputs(1)
-    ((_, vector, _),) = seen_by(model.mrm, model, inputs)
+    ((_, vector, _, _),) = seen_by(model.mrm, model, inputs)
     state = model.encode_features(inputs["support"], (inputs["support_labels"] == 1).float())
     s = predict(model, inputs).s.softmax(dim=2)[:, 0, 1:]
     torch.testing.assert_close(vector, masked_pool(state.features[:, 0], s))
@@ -77,7 +77,7 @@ def test_refine_vector_predicted_pools_with_s(make_model, make_inputs, predict, 
 
 def test_left_out_masks_are_one_half(make_model, make_inputs, seen_by):
     model = make_model("without=[mpm1, mpm2]")
-    ((_, _, masks),) = seen_by(model.mrm, model, make_inputs(1))
+    ((_, _, masks, _),) = seen_by(model.mrm, model, make_inputs(1))
     assert (masks == 0.5).all()
 
 
