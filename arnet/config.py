@@ -227,6 +227,9 @@ class TrainConfig:
     weak_guides: Probability = 0.0
     """How often a support's mask is made careless before it guides: a box, a coarse outline, grown
     or shrunk. The labels of the losses stay the true ones."""
+    absent: Probability = 0.0
+    """How often the query of an episode does not show its class at all, so that the model learns to
+    find nothing. The field's episodes always show it; photographs and frames in use do not."""
     pseudo_classes: Probability = 0.0
     """How often an episode is about a region that its images share by the look of the frozen
     features, in place of its class: endlessly many classes, so that the model learns to find what

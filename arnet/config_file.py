@@ -14,18 +14,21 @@ from arnet.config import Config, StageConfig
 from arnet.runtime.errors import ConfigError
 
 
-def load_config(path: Path | None = None, overrides: Iterable[str] = ()) -> Config:
+def load_config(
+    path: Path | None = None, overrides: Iterable[str] = (), base: Config | None = None
+) -> Config:
     """Read a YAML file and apply overrides such as ``train.batch_size=8``.
 
     Args:
-        path: YAML file with any of the keys of ``Config``; what it leaves out has its default.
+        path: YAML file with any of the keys of ``Config``; what it leaves out is that of ``base``.
         overrides: ``dotted.key=value``, the value in YAML, applied in order; a number in the key
             counts the places of a list, ``train.stages.0.iterations=5``.
+        base: what neither says; None is the defaults.
 
     Raises:
         ConfigError: the file cannot be read, a key is unknown or a value has the wrong type.
     """
-    tree = config_to_dict(Config())
+    tree = config_to_dict(base or Config())
     overrides = list(overrides)
     if path is not None:
         try:

@@ -94,7 +94,7 @@ def test_a_wrong_value_is_named_with_its_place(override, place):
         (["model.cbam_kernel=4"], "odd"),
         (["model.backbone.layers=[layer3, layer2]"], "in this order"),
         (["model.pairing=concatenate", "model.fusion=mask"], "each pair alone"),
-        (["data.kind=pascal", "data.held_out=[dog]"], "plain folder"),
+        (["data.kind=pascal", "data.held_out=[dog]"], "folders and unions"),
     ],
 )
 def test_values_that_contradict_each_other(overrides, said):

@@ -8,15 +8,20 @@ from typing import Annotated, Any, Literal
 import typer
 
 from arnet.cli import console
+from arnet.runtime import shipped
 
 
 def evaluate(
     checkpoint: Annotated[
-        Path, typer.Option(help="checkpoint.safetensors of arnet train.", show_default=False)
+        Path,
+        typer.Option(
+            help="checkpoint.safetensors of arnet train, or the name of one that comes with arnet.",
+            show_default=False,
+        ),
     ],
     data: Annotated[str, typer.Option(help="Folder of the data set.", show_default=False)],
     kind: Annotated[
-        Literal["pascal", "coco", "folder"] | None,
+        Literal["pascal", "coco", "folder", "davis"] | None,
         typer.Option(help="Kind of the data set; by default the one trained on."),
     ] = None,
     fold: Annotated[
@@ -45,7 +50,11 @@ def evaluate(
         typer.Option(help="Parts to leave out: mpm1, mpm2, mrm, with commas (Table 5)."),
     ] = None,
     classes: Annotated[
-        str | None, typer.Option(help="Names of classes, with commas; by default all held out.")
+        str | None,
+        typer.Option(
+            help="Names of classes, with commas; 'voc/*' is all of a kind that have images "
+            "enough. By default all that were held out."
+        ),
     ] = None,
     episodes: Annotated[
         int | None, typer.Option(min=1, help="Episodes of a run, in place of the protocol's.")
@@ -91,7 +100,7 @@ def evaluate(
         rules = replace(rules, episodes=episodes)
     if seeds is not None:
         rules = replace(rules, seeds=tuple(range(seeds)))
-    loaded = load_checkpoint(checkpoint)
+    loaded = load_checkpoint(shipped.find(checkpoint, shipped.CHECKPOINT))
     changes: dict[str, Any] = {}
     if fusion is not None:
         changes["fusion"] = fusion

@@ -10,12 +10,10 @@ from typing import Annotated, Literal
 import typer
 
 from arnet.cli import console, inference
+from arnet.runtime import shipped
 from arnet.runtime.errors import ConfigError
 
-EXAMPLE = (
-    "arnet infer --checkpoint weights/arnet-r18.safetensors --support examples/horse"
-    " --query examples/queries"
-)
+EXAMPLE = "arnet infer --support examples/horse --query examples/queries"
 
 
 def infer(
@@ -41,13 +39,17 @@ def infer(
     ] = None,
     checkpoint: Annotated[
         Path | None,
-        typer.Option(help="checkpoint.safetensors of arnet train.", show_default=False),
+        typer.Option(
+            help="checkpoint.safetensors of arnet train, or the name of one that comes with "
+            "arnet; it needs torch.",
+            show_default=False,
+        ),
     ] = None,
     bundle: Annotated[
         Path | None,
         typer.Option(
-            help="Bundle of arnet export, in place of --checkpoint: it needs no torch.",
-            show_default=False,
+            help="Bundle of arnet export, or the name of one that comes with arnet.",
+            show_default=f"{shipped.DEFAULT}, unless there is a checkpoint",
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("runs/infer"),
@@ -111,6 +113,7 @@ def infer(
     a video NAME_overlay.mp4 and results.json.
 
     Examples:
+      arnet infer --support examples/horse --query examples/queries
       arnet infer --checkpoint runs/train/checkpoint.safetensors \
         --support examples/horse --query examples/queries
       arnet infer --bundle horse.bundle --support examples/horse \
@@ -119,6 +122,8 @@ def infer(
     """
     from arnet.runtime.inference import Outputs
 
+    if not checkpoint and not bundle:
+        bundle = Path(shipped.DEFAULT)
     _one_of({"--checkpoint": checkpoint, "--bundle": bundle}, "what to segment with")
     _one_of({"--support": support, "--state": state}, "what to look for")
     _one_of({"--query": query, "--video": video}, "what to segment")

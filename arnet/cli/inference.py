@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from arnet.cli import console
+from arnet.runtime import shipped
 from arnet.runtime.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -62,12 +63,13 @@ def open_segmenter(
     if bundle is not None:
         from arnet.runtime.segmenter import Segmenter
 
-        return Segmenter.load(bundle, engine or "auto", threads)
+        return Segmenter.load(shipped.find(bundle, shipped.BUNDLE), engine or "auto", threads)
     assert checkpoint is not None
     console.need_torch()
     from arnet.segmenter import TorchSegmenter
 
-    return TorchSegmenter.load(checkpoint, device or "auto", size)
+    path = shipped.find(checkpoint, shipped.CHECKPOINT)
+    return TorchSegmenter.load(path, device or "auto", size)
 
 
 def learn(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from arnet.cli import console
+from arnet.runtime import shipped
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -41,7 +42,9 @@ def train(
     init: Annotated[
         Path | None,
         typer.Option(
-            help="Checkpoint to start from; otherwise the backbone's ImageNet weights.",
+            help="Checkpoint to start from, or the name of one that comes with arnet; otherwise "
+            "the backbone's ImageNet weights. Without --config it is fine-tuned on a plain "
+            "folder: images/, masks/ and classes.txt.",
             show_default=False,
         ),
     ] = None,
@@ -55,16 +58,20 @@ def train(
     one), best.safetensors and state.safetensors, from which --resume continues:
     a killed training loses at most train.save_every iterations.
 
-    Example:
+    Examples:
       arnet train --config configs/pascal-part.yaml --data .data --fold 2 \
         --out runs/fold2
+      arnet train --init arnet-r50 --data my-folder --out runs/mine
 
     On several GPUs:
       torchrun --nproc-per-node 4 -m arnet train ...
     """
     console.need_torch()
+    from arnet.checkpoint import load_checkpoint
+    from arnet.config import Config
     from arnet.config_file import load_config
     from arnet.training.distributed import join_processes
+    from arnet.training.fine_tuning import fine_tuning
     from arnet.training.trainer import CONFIG, LAST, STATE, Trainer
 
     changes = list(overrides or [])
@@ -76,7 +83,12 @@ def train(
         config = out / CONFIG
     if resume and not (out / STATE).is_file():
         console.err.print(f"nothing to resume in {out}: this is a new training", markup=False)
-    settings = load_config(config, changes)
+    base = Config()
+    if init is not None:
+        init = shipped.find(init, shipped.CHECKPOINT)
+        if config is None:
+            base = fine_tuning(load_checkpoint(init).config, out)
+    settings = load_config(config, changes, base)
     with join_processes(settings.train.device) as process, console.progress_bar("losses") as bar:
         reporter = _Reporter(bar, process.first)
         try:

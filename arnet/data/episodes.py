@@ -7,7 +7,7 @@ that resumes at step n, or with other workers, sees exactly the episodes it woul
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -21,6 +21,7 @@ Order = Literal["list", "canet", "random"]
 # Second streams of the same seed: [seed, n] draws episode n, [seed, n, stream] something about it.
 _SHOTS = 1
 _COPY = 2
+_ABSENT = 3
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Episode:
 
     Attributes:
         class_id: the class.
-        query: image id of the query.
+        query: image id of the query; in training it may be one that does not show the class.
         supports: image ids of the k supports, all different, none of them the query.
     """
 
@@ -48,6 +49,7 @@ class TrainingEpisodes:
         shots: tuple[int, int] = (1, 1),
         seed: int = 0,
         sampling: Sampling = "class",
+        absent: float = 0.0,
     ) -> None:
         """Checks that every class has images enough.
 
@@ -58,6 +60,7 @@ class TrainingEpisodes:
             seed: 0 or more; another one gives other episodes.
             sampling: ``"class"`` draws the class first, so that all are seen equally often;
                 ``"image"`` draws a pair of the list, so that frequent classes are seen more often.
+            absent: how often the query is an image that does not show the class, 0..1.
 
         Raises:
             DataError: a class has no images enough for the most shots, a class is unknown, or
@@ -77,6 +80,8 @@ class TrainingEpisodes:
         self.sampling = sampling
         self._pairs = _pairs(dataset, self.classes)
         self._chances = _chances(dataset, self.classes)
+        self.absent = absent
+        self._images = sorted({image for image, _ in self._pairs})
 
     def draw(self, index: int) -> Episode:
         """Episode number ``index``, counted from 0, with a k of its own."""
@@ -100,7 +105,13 @@ class TrainingEpisodes:
             query = images[rng.integers(len(images))]
         else:
             query, class_id = self._pairs[rng.integers(len(self._pairs))]
-        return _with_supports(self.dataset, class_id, query, shots, rng)
+        episode = _with_supports(self.dataset, class_id, query, shots, rng)
+        chance = np.random.default_rng([self.seed, index, _ABSENT])
+        if chance.random() < self.absent:
+            other = self._images[chance.integers(len(self._images))]
+            if class_id not in self.dataset.scan[other].pixels:
+                episode = replace(episode, query=other)
+        return episode
 
     def _draw_shots(self, index: int) -> int:
         low, high = self.shots

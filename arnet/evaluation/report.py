@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -173,17 +174,23 @@ def _predictors(
 
 
 def _class_ids(dataset: SegmentationDataset, request: Request) -> tuple[int, ...]:
-    """The classes asked for; without a wish, those with images enough for the shots."""
-    names = request.classes
-    if not names:
+    """The classes asked for; without a wish, those with images enough for the shots.
+
+    A wish may be a pattern, such as ``voc/*``: all of these that have images enough.
+    """
+    if not request.classes:
         return dataset.classes_with(request.shots + 1) or dataset.classes
-    ids = {dataset.class_names[c]: c for c in dataset.classes}
-    unknown = [name for name in names if name not in ids]
-    if unknown:
-        raise DataError(
-            f"{dataset.name} has no class {', '.join(unknown)}", f"it has {', '.join(ids)}"
-        )
-    return tuple(ids[name] for name in names)
+    enough = set(dataset.classes_with(request.shots + 1))
+    chosen: list[int] = []
+    for name in request.classes:
+        found = [c for c in dataset.classes if fnmatchcase(dataset.class_names[c], name)]
+        if "*" in name:
+            found = [c for c in found if c in enough]
+        if not found:
+            offered = ", ".join(dataset.class_names[c] for c in dataset.classes)
+            raise DataError(f"{dataset.name} has no class {name}", f"it has {offered}")
+        chosen += found
+    return tuple(dict.fromkeys(chosen))
 
 
 def _notes(
@@ -202,7 +209,12 @@ def _notes(
     if left_out and not request.classes:
         counts = ", ".join(f"{dataset.class_names[c]} {len(dataset.by_class[c])}" for c in left_out)
         notes.append(f"too few images for {request.shots} shots, left out: {counts}")
-    trained = set(checkpoint.info.get("trained_classes", ()))
+    # A union calls its classes member/class.
+    trained = {
+        part
+        for name in checkpoint.info.get("trained_classes", ())
+        for part in (name, name.split("/")[-1])
+    }
     seen = [dataset.class_names[c] for c in classes if dataset.class_names[c] in trained]
     if seen:
         notes.append(f"seen in training, so these are not few-shot figures: {', '.join(seen)}")
@@ -242,7 +254,7 @@ def data_config(checkpoint: Checkpoint, **changes: Any) -> Config:
     tree = config_to_dict(checkpoint.config)
     if changes.get("kind") not in (None, tree["data"]["kind"]):
         # Another kind of data has other classes: none of them is held out.
-        tree["data"].update(fold=None, held_out=[])
+        tree["data"].update(fold=None, held_out=[], members=[])
     given = {name: value for name, value in changes.items() if value is not None}
     tree["data"] = {**tree["data"], "cache": "", **given}
     return config_from_dict(tree, source="the command line")

@@ -160,7 +160,12 @@ class Trainer:
     def _batches(self, stage: Stage, iteration: int) -> Iterator[Batch]:
         train = self.config.train
         episodes = TrainingEpisodes(
-            self.dataset, stage.classes, stage.config.shots, train.seed, self.config.data.sampling
+            self.dataset,
+            stage.classes,
+            stage.config.shots,
+            train.seed,
+            self.config.data.sampling,
+            train.absent,
         )
         batches = EpisodeBatches(
             episodes,

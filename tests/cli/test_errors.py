@@ -65,8 +65,8 @@ def test_a_wrong_command_line_exits_with_code_2_and_names_what_is_wrong(
 
 def test_a_command_that_lacks_something_gives_an_example(fails: Fails) -> None:
     message = fails("infer")
-    assert "--checkpoint or --bundle is needed" in message
-    assert "arnet infer --checkpoint weights/arnet-r18.safetensors --support" in message
+    assert "--support or --state is needed" in message
+    assert "arnet infer --support examples/horse" in message
 
 
 def test_a_missing_package_is_named_with_the_command_that_installs_it(

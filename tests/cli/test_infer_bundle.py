@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from arnet.runtime import shipped
 from arnet.runtime.state import SupportState
 
 Infer = Callable[..., str]
@@ -37,6 +39,22 @@ def infer(run, bundle: Path, query: Path, tmp_path: Path) -> Infer:
         return finished.out
 
     return infer
+
+
+def test_without_a_model_the_one_that_comes_with_arnet_is_used(
+    run, bundle: Path, support: Path, query: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path / "weights")
+    options = ["infer", "--support", support, "--query", query, "--out", tmp_path / "out"]
+    missing = run(*options)
+    assert missing.code == 2 and "neither a file arnet-r50 nor" in missing.err
+    (tmp_path / "weights").mkdir()
+    with zipfile.ZipFile(tmp_path / "weights" / "arnet-r50.zip", "w") as archive:
+        for path in bundle.iterdir():
+            archive.write(path, path.name)
+    assert run(*options).code == 0
+    found = results(tmp_path / "out")["model"]
+    assert found["kind"] == "bundle" and found["input_size"] == 33
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -148,7 +166,6 @@ def test_exactly_one_model_one_source_and_one_kind_of_query_are_needed(
 ) -> None:
     model = infer_fails(checkpoint="c.safetensors")
     assert "--checkpoint and --bundle both say what to segment with" in model
-    assert "--checkpoint or --bundle is needed: what to segment with" in infer_fails(bundle=None)
     source = infer_fails(state="a.npz")
     assert "--support and --state both say what to look for" in source
     assert "--support or --state is needed: what to look for" in infer_fails(support=None)

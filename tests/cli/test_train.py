@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from safetensors.torch import load_file
 
@@ -166,6 +167,22 @@ def test_init_starts_from_the_weights_of_a_checkpoint(
     start = load_file(checkpoint)
     for name, value in load_file(tmp_path / "run" / "checkpoint.safetensors").items():
         assert value.sub(start[name]).abs().max() < 1e-6, name
+
+
+def test_init_alone_fine_tunes_on_a_folder(
+    run, checkpoint: Path, data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "mine"
+    arguments = ["--init", checkpoint, "--data", data, "--out", out]
+    short = "train.stages=[{iterations: 2, learning_rate: 1.0e-4}]"
+    finished = run("train", *arguments, short, "data.cache_views=1")
+    assert finished.code == 0, finished.err
+    written = yaml.safe_load((out / "config.yaml").read_text())
+    assert written["data"]["kind"] == "folder" and list((out / "cache").rglob("*.safetensors"))
+    start, end = load_file(checkpoint), load_file(out / "checkpoint.safetensors")
+    assert start.keys() == end.keys()
+    changed = {name for name, value in end.items() if not torch.equal(value, start[name])}
+    assert changed and not any(name.startswith("backbone") for name in changed)
 
 
 def test_a_cache_of_features_is_filled_once(train: Train, tmp_path: Path) -> None:

@@ -166,3 +166,20 @@ def test_an_image_listed_twice_is_not_its_own_support(make_dataset):
     training = TrainingEpisodes(twice, shots=(2, 2))
     for index in range(200):
         check(twice, training.draw(index), 2)
+
+
+def test_some_queries_do_not_show_the_class(make_dataset) -> None:
+    shown = {f"i{n}": (n % 3 + 1,) for n in range(30)} | {"both": (1, 2, 3)}
+    dataset = make_dataset(shown, count=3)
+    plain = TrainingEpisodes(dataset, shots=(1, 2), seed=4)
+    some = TrainingEpisodes(dataset, shots=(1, 2), seed=4, absent=0.5)
+    assert all((e := plain.draw(n)).class_id in dataset.classes_in(e.query) for n in range(200))
+    empty = 0
+    for n in range(200):
+        episode, same = some.draw(n), plain.draw(n)
+        assert episode.supports == same.supports and episode.class_id == same.class_id
+        if episode.class_id not in dataset.classes_in(episode.query):
+            empty += 1
+        else:
+            assert episode == same
+    assert 40 < empty < 90  # a third of the images drawn do show the class, and are not taken

@@ -1,0 +1,22 @@
+"""A trained model on a person's own photographs."""
+
+from pathlib import Path
+
+from arnet.config_file import load_config
+from arnet.training.fine_tuning import fine_tuning
+
+
+def test_the_model_stays_and_the_data_are_a_folder() -> None:
+    overrides = ["model.prior=true", "model.channels=96", "data.kind=pascal", "data.image_size=257"]
+    trained = load_config(None, overrides)
+    config = fine_tuning(trained, Path("runs/mine"))
+    assert config.model == trained.model and config.data.image_size == 257
+    assert (config.data.kind, config.data.fold) == ("folder", None)
+    assert config.train.stages[-1].learning_rate < trained.train.stages[0].learning_rate
+
+
+def test_overrides_go_on_top() -> None:
+    base = fine_tuning(load_config(None, ["model.channels=96"]), Path("x"))
+    config = load_config(None, ["train.stages.0.iterations=7", "data.root=here"], base)
+    assert config.model.channels == 96 and config.train.stages[0].iterations == 7
+    assert config.train.stages[0].shots == base.train.stages[0].shots
