@@ -59,6 +59,12 @@ def model_card(checkpoint: Checkpoint, manifest: Manifest, parity: Parity) -> st
             f"| precision | {manifest.precision.requested}, weights stored in "
             f"{manifest.precision.weights} |",
             f"| shots | {manifest.shots or 'any number'} |",
+            *(
+                f"| plans | {plans.precision}, TensorRT {plans.tensorrt}, built on {plans.gpu} "
+                f"(sm_{plans.capability[0]}{plans.capability[1]}), {plans.shots[0]} to "
+                f"{plans.shots[2]} shots, {plans.classes[0]} to {plans.classes[2]} classes |"
+                for plans in manifest.plans
+            ),
             f"| trained on | {classes} |",
             "",
             "## Parity with the model it was made from",

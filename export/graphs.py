@@ -19,6 +19,8 @@ from arnet.export.resampling import Preprocess
 from arnet.export.stages import Stages
 
 OPSET = 20
+BFLOAT16_OPSET = 22
+"""The first one whose convolutions take bfloat16."""
 IR_VERSION = 10
 _EXAMPLE_SHOTS = 3
 _EXAMPLE_CLASSES = 2
@@ -35,13 +37,16 @@ class Input:
     dynamic: dict[int, str]
 
 
-def export_stages(stages: Stages, custom_operators: bool = True) -> dict[str, ModelProto]:
+def export_stages(
+    stages: Stages, custom_operators: bool = True, opset: int = OPSET
+) -> dict[str, ModelProto]:
     """Every stage as a checked ONNX model, with those for the pixels before and after.
 
     Args:
         stages: the factorised model, of any floating-point type.
         custom_operators: write our operations as nodes of the domain "arnet" with their definition
             as a function beside them; else write what they consist of.
+        opset: version of the ONNX operators.
     """
     graphs = {"preprocess": preprocess_graph(stages.size)}
     given: dict[str, Tensor] = {
@@ -51,7 +56,7 @@ def export_stages(stages: Stages, custom_operators: bool = True) -> dict[str, Mo
     for name, module in stages.modules.items():
         inputs = [_input(stages, tensor, given) for tensor in stages.inputs(name)]
         names = stages.outputs(name)
-        graphs[name] = to_onnx(module, inputs, names, custom_operators)
+        graphs[name] = to_onnx(module, inputs, names, custom_operators, opset)
         with torch.no_grad():
             results = module(*(item.example for item in inputs))
         results = results if isinstance(results, tuple) else (results,)
@@ -60,7 +65,11 @@ def export_stages(stages: Stages, custom_operators: bool = True) -> dict[str, Mo
 
 
 def to_onnx(
-    module: nn.Module, inputs: Sequence[Input], outputs: Sequence[str], custom_operators: bool
+    module: nn.Module,
+    inputs: Sequence[Input],
+    outputs: Sequence[str],
+    custom_operators: bool,
+    opset: int = OPSET,
 ) -> ModelProto:
     """A module as a checked ONNX model whose inputs, outputs and dimensions have our names."""
     operators = operators_of(module) if custom_operators else []
@@ -69,12 +78,12 @@ def to_onnx(
     examples = tuple(item.example for item in inputs)
     try:
         with _recorded(operators, module, examples) as calls:
-            model = _export(module, inputs, outputs)
+            model = _export(module, inputs, outputs, opset)
     finally:
         for operator in operators:
             operator.custom = False
     for operator, tensors in calls.items():
-        model.functions.append(_function(operator, tensors))
+        model.functions.append(_function(operator, tensors, opset))
     if calls:
         model.opset_import.append(helper.make_opsetid(DOMAIN, 1))
     return checked(model)
@@ -150,7 +159,9 @@ def _input(stages: Stages, name: str, given: dict[str, Tensor]) -> Input:
     return Input(name, example, dynamic)
 
 
-def _export(module: nn.Module, inputs: Sequence[Input], outputs: Sequence[str]) -> ModelProto:
+def _export(
+    module: nn.Module, inputs: Sequence[Input], outputs: Sequence[str], opset: int
+) -> ModelProto:
     varied = tuple(item.dynamic or None for item in inputs)
     names = [item.name for item in inputs]
     variadic = "tensors" in module.forward.__code__.co_varnames[:2]
@@ -159,7 +170,7 @@ def _export(module: nn.Module, inputs: Sequence[Input], outputs: Sequence[str]) 
             module,
             tuple(item.example for item in inputs),
             dynamo=True,
-            opset_version=OPSET,
+            opset_version=opset,
             external_data=False,
             input_names=names,
             output_names=list(outputs),
@@ -177,7 +188,7 @@ def _export(module: nn.Module, inputs: Sequence[Input], outputs: Sequence[str]) 
     return model
 
 
-def _function(operator: Operator, tensors: Sequence[Tensor]) -> FunctionProto:
+def _function(operator: Operator, tensors: Sequence[Tensor], opset: int) -> FunctionProto:
     """The definition of an operation as an ONNX function, made from its definition in torch."""
     names = [f"input{index}" for index in range(len(tensors))]
     shots = {  # the dimensions that are dynamic wherever the operation is used
@@ -189,7 +200,7 @@ def _function(operator: Operator, tensors: Sequence[Tensor]) -> FunctionProto:
         Input(name, tensor, shots.get(index, {}))
         for index, (name, tensor) in enumerate(zip(names, tensors, strict=True))
     ]
-    graph = _export(operator, inputs, ["output"]).graph
+    graph = _export(operator, inputs, ["output"], opset).graph
     constants = [
         helper.make_node("Constant", [], [tensor.name], value=tensor)
         for tensor in graph.initializer
@@ -200,7 +211,7 @@ def _function(operator: Operator, tensors: Sequence[Tensor]) -> FunctionProto:
         names,
         ["output"],
         [*constants, *graph.node],
-        [helper.make_opsetid("", OPSET)],
+        [helper.make_opsetid("", opset)],
         attributes=[*operator.attributes(), "plugin_namespace", "plugin_version", "aot"],
     )
 

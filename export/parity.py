@@ -48,8 +48,12 @@ class Bounds:
 
 BOUNDS = {
     "fp32": Bounds(1e-4, 1e-4, 0.1),
+    "fp32 of fp16 weights": Bounds(None, 5e-3, 0.1),  # folded weights, rounded to be stored
+    "tf32": Bounds(None, 5e-3, 0.1),  # products are rounded as in fp16: ten bits of mantissa
     "fp16": Bounds(None, 5e-3, 0.1),
+    "bf16": Bounds(None, 2e-2, 1.0),  # seven bits, as coarse as int8
     "int8": Bounds(None, 2e-2, 1.0),
+    "fp8": Bounds(None, 2e-2, 1.0),  # three bits, and a range that int8 has not
 }
 
 

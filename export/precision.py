@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 import onnx
+import torch
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from arnet.export.fusion import ShotFusion
@@ -30,9 +31,46 @@ def halve(stages: Stages) -> Stages:
     The islands are the sums of masked pooling, sigmoids of margins, the means over shots, the gates
     of the CMM (all cast where they are computed) and the averaging of the given mask.
     """
+    return _narrowed(stages, torch.float16)
+
+
+def to_bfloat16(stages: Stages) -> Stages:
+    """The stages in bfloat16, with the islands of ``halve``."""
+    return _narrowed(stages, torch.bfloat16)
+
+
+def with_float_ends(model: ModelProto) -> ModelProto:
+    """The same model with float32 where its inputs and outputs are bfloat16, which NumPy lacks."""
+    model = copy.deepcopy(model)
+    graph = model.graph
+    ends = [
+        value
+        for value in (*graph.input, *graph.output)
+        if value.type.tensor_type.elem_type == TensorProto.BFLOAT16
+    ]
+    inside = {value.name: f"{value.name}.narrow" for value in ends}
+    for node in graph.node:
+        for names in (node.input, node.output):
+            names[:] = [inside.get(name, name) for name in names]
+    inputs = {value.name for value in graph.input}
+    first, last = [], []
+    for value in ends:
+        outer, inner = value.name, inside[value.name]
+        value.type.tensor_type.elem_type = TensorProto.FLOAT
+        if outer in inputs:
+            first.append(helper.make_node("Cast", [outer], [inner], to=TensorProto.BFLOAT16))
+        else:
+            last.append(helper.make_node("Cast", [inner], [outer], to=TensorProto.FLOAT))
+    nodes = [*first, *graph.node, *last]
+    del graph.node[:], graph.value_info[:]
+    graph.node.extend(nodes)
+    return checked(model)
+
+
+def _narrowed(stages: Stages, dtype: torch.dtype) -> Stages:
     modules = copy.deepcopy(stages.modules)
     for module in modules.values():
-        module.half()
+        module.to(dtype)
         for part in module.modules():
             if isinstance(part, Averaging | ShotFusion):
                 part.float()

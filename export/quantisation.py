@@ -1,8 +1,9 @@
 """int8: static quantisation by ONNX Runtime, calibrated on real episodes.
 
-Convolutions are quantised, weights per channel, activations per tensor, as QDQ nodes around them
-(TensorRT reads the same). The rest stays in floating point, and so do the convolutions that are
-sensitive: the first of the backbone, which sees pixels, and those that give margins and gates.
+Convolutions are quantised, weights per channel, activations per tensor, as QDQ nodes around them;
+TensorRT takes another form, see ``arnet.export.tensorrt.quantisation``. The rest stays in floating
+point, and so do the convolutions that are sensitive: the first of the backbone, which sees pixels,
+and those that give margins and gates.
 """
 
 from __future__ import annotations
@@ -91,13 +92,13 @@ def _quantised(model: ModelProto, feeds: Sequence[Feeds]) -> ModelProto:
             weight_type=QuantType.QInt8,
             activation_type=QuantType.QUInt8,
             op_types_to_quantize=["Conv"],
-            nodes_to_exclude=_sensitive(model),
+            nodes_to_exclude=sensitive(model),
             extra_options={"ActivationSymmetric": False, "WeightSymmetric": True},
         )
         return checked(onnx.load(target))
 
 
-def _sensitive(model: ModelProto) -> list[str]:
+def sensitive(model: ModelProto) -> list[str]:
     """Names of the convolutions that stay in floating point."""
     initializers = {tensor.name: tensor for tensor in model.graph.initializer}
     few = 9  # channels in (pixels, summaries) or out (margins, as one or as nine products)

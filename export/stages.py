@@ -27,6 +27,7 @@ from arnet.export.operators import MaskedPool
 from arnet.export.resampling import Averaging
 from arnet.export.terms import Places, TiledTerm, channels_of, first_convolution, first_convolutions
 from arnet.modeling import ARNet
+from arnet.modeling.prior import prototypes
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,6 @@ class EncodeSupport(nn.Module):
         config, width = model.config, channels_of(model)
         self.average = Averaging(size, grid)
         self.pool = MaskedPool(config.pooling)
-        self.pool_area = MaskedPool("area")
         self.places = Places(grid)
         mpm1, mpm2 = first_convolutions(model)
         vector = 2 * width if config.masked_features else width
@@ -158,7 +158,7 @@ class EncodeSupport(nn.Module):
         if "refine" in self.names:
             tensors["refine"] = self.refine(vector)
         if deep is not None:
-            tensors["prior"] = self.pool_area(deep, torch.cat([small, 1 - small]))[None]
+            tensors["prior"] = prototypes(deep, small).to(deep.dtype)
         return tuple(tensors[name] for name in self.names)
 
 

@@ -41,6 +41,10 @@ class EngineError(ArnetError):
     """An engine that is not there, or that does not do what was asked."""
 
 
+class BuildError(ArnetError):
+    """A TensorRT plan that cannot be built, or that is not what was asked for."""
+
+
 class TrainingError(ArnetError):
     """A training that cannot go on."""
 

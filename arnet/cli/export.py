@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -47,11 +49,18 @@ def export(
     data: DataOption = None,
     episodes: EpisodesOption = 32,
     engine: Annotated[
-        Literal["onnx"], typer.Option(help="What the bundle is for: ONNX Runtime.")
+        Literal["onnx", "fp32", "tf32", "fp16", "bf16", "int8", "fp8"],
+        typer.Option(
+            help="What the bundle is for: ONNX Runtime; or also TensorRT on the GPU of this "
+            "machine, computing in the precision that is named.",
+        ),
     ] = "onnx",
     precision: Annotated[
-        Literal["fp32", "fp16", "int8"], typer.Option(help="What is computed in.")
-    ] = "fp32",
+        Literal["fp32", "fp16", "int8"] | None,
+        typer.Option(
+            help="What is computed in, with --engine onnx. By default fp32.", show_default=False
+        ),
+    ] = None,
     store: Annotated[
         Literal["fp32", "fp16"],
         typer.Option(help="What the weights are stored in; fp16 halves the bundle."),
@@ -60,6 +69,23 @@ def export(
         Literal["auto", "off"],
         typer.Option(help="'off' writes plain ONNX, without our own operations."),
     ] = "auto",
+    hardware: Annotated[
+        Literal["none", "same-capability", "ampere-plus"],
+        typer.Option(
+            help="GPUs that TensorRT's plans run on: this model, all of its compute capability, "
+            "or Ampere and newer. The more, the slower."
+        ),
+    ] = "none",
+    version_compatible: Annotated[
+        bool,
+        typer.Option("--version-compatible", help="Let newer versions of TensorRT run the plans."),
+    ] = False,
+    max_shots: Annotated[
+        int, typer.Option(min=1, max=64, help="Most shots of a class that the plans take.")
+    ] = 10,
+    max_classes: Annotated[
+        int, typer.Option(min=1, max=64, help="Most classes at once that the plans take.")
+    ] = 4,
     size: Annotated[
         int | None,
         typer.Option(min=33, help="Side of the model's image; by default that of the training."),
@@ -85,11 +111,25 @@ def export(
     from arnet.checkpoint import load_checkpoint
     from arnet.export.bundle import check_place
     from arnet.export.exporter import ExportOptions, export_bundle
+    from arnet.export.tensorrt.library import find
+    from arnet.export.tensorrt.plans import PlanOptions
+    from arnet.runtime.errors import ConfigError
 
+    tools = plans = None
+    if engine != "onnx":
+        if precision is not None or store != "fp32":
+            raise ConfigError(
+                f"--engine {engine} says what is computed in and stored; "
+                "--precision and --store are for --engine onnx",
+                "leave them out",
+            )
+        # First of all: without TensorRT and a GPU nothing is read, computed or written.
+        tools = find(shlex.join(["arnet", *sys.argv[1:]]))
+        plans = PlanOptions(engine, hardware, version_compatible, max_shots, max_classes)
     check_place(out, overwrite)
     loaded = load_checkpoint(checkpoint)
     chosen, source = _episodes(loaded, support or [], data, episodes)
-    options = ExportOptions(size, precision, store, plugins == "auto", overwrite)
+    options = ExportOptions(size, precision or "fp32", store, plugins == "auto", overwrite, plans)
     with console.progress_bar() as bar:
         tasks: dict[str, int] = {}
 
@@ -98,7 +138,7 @@ def export(
             task = tasks.setdefault(name, bar.add_task(step) if name not in tasks else 0)
             bar.update(task, description=step, completed=done, total=total)  # type: ignore[arg-type]
 
-        exported = export_bundle(loaded, checkpoint.name, out, chosen, source, options, told)
+        exported = export_bundle(loaded, checkpoint.name, out, chosen, source, options, told, tools)
     _finish(exported.parity, json)
     console.out.print(f"\nWritten to {exported.path}", markup=False)
     if not exported.parity.passed:
@@ -116,6 +156,13 @@ def parity(
     support: SupportOption = None,
     data: DataOption = None,
     episodes: EpisodesOption = 32,
+    engine: Annotated[
+        Literal["onnx", "onnx-cuda", "tensorrt"] | None,
+        typer.Option(
+            help="What runs the bundle. By default TensorRT for one with plans, else ONNX Runtime.",
+            show_default=False,
+        ),
+    ] = None,
     json: JsonOption = None,
 ) -> None:
     r"""Compare a bundle with the checkpoint it was made from, once more.
@@ -153,6 +200,7 @@ def parity(
             chosen,
             source,
             lambda step, done, total: bar.update(task, completed=done, total=total),
+            engine or ("tensorrt" if manifest.plans else "onnx"),
         )
     _finish(result, json)
     if not result.passed:

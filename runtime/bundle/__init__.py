@@ -16,6 +16,7 @@ from arnet.runtime.bundle.manifest import (
     Stage,
     TensorInfo,
 )
+from arnet.runtime.bundle.plans import PlanSet, PlanStage
 from arnet.runtime.bundle.reader import Bundle
 
 __all__ = [
@@ -28,6 +29,8 @@ __all__ = [
     "CheckpointInfo",
     "FileInfo",
     "Manifest",
+    "PlanSet",
+    "PlanStage",
     "Precision",
     "Preprocessing",
     "Stage",

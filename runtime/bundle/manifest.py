@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from arnet.runtime.bundle.parsing import Entry, file_name, parse_json
+from arnet.runtime.bundle.plans import PlanSet, plan_set
 from arnet.runtime.errors import BundleError
 
 FORMAT = "arnet-bundle"
@@ -136,6 +137,7 @@ class Manifest:
         stages: by name.
         files: every file of the bundle but the manifest, by name.
         parity: comparison with the model it was made from, free JSON; None if there was none.
+        plans: the sets of TensorRT plans; none of them in most bundles, and then no such key.
     """
 
     producer: str
@@ -152,6 +154,7 @@ class Manifest:
     stages: Mapping[str, Stage]
     files: Mapping[str, FileInfo]
     parity: Mapping[str, Any] | None = None
+    plans: tuple[PlanSet, ...] = ()
 
     def to_json(self) -> bytes:
         """The content of ``manifest.json``, UTF-8.
@@ -160,6 +163,8 @@ class Manifest:
             ValueError: if a number is not finite.
         """
         document = {"format": FORMAT, "schema_version": SCHEMA_VERSION, **asdict(self)}
+        if not self.plans:
+            del document["plans"]  # the form from before there were any
         text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
         return (text + "\n").encode()
 
@@ -197,6 +202,7 @@ class Manifest:
                 for name, entry in root.entries("files", _MAX_FILES)
             },
             parity=root.optional_object("parity"),
+            plans=tuple(map(plan_set, root.items("plans", 32) if "plans" in root.keys else ())),
         )
         root.finish()
         _check_files(manifest)
@@ -280,9 +286,15 @@ def _check_files(manifest: Manifest) -> None:
             f"{MANIFEST}: the files have {total} bytes together; at most {MAX_BYTES} are read",
             "Do not use this bundle; export it again.",
         )
-    for name, stage in manifest.stages.items():
-        if stage.file not in manifest.files:
+    places = [(name, stage.file) for name, stage in manifest.stages.items()]
+    for plans in manifest.plans:
+        if strange := [name for name in plans.stages if name not in manifest.stages]:
+            message = f"{MANIFEST}: there is a plan of '{strange[0]}', which 'stages' does not have"
+            raise BundleError(message, "Export the bundle again.")
+        places += [(name, stage.file) for name, stage in plans.stages.items()]
+    for name, file in places:
+        if file not in manifest.files:
             raise BundleError(
-                f"{MANIFEST}: the stage '{name}' is in {stage.file}, which 'files' does not list",
+                f"{MANIFEST}: the stage '{name}' is in {file}, which 'files' does not list",
                 "Export the bundle again.",
             )

@@ -145,6 +145,15 @@ class Entry:
         first, second = self._list(key, 2, 2)
         return self._integer(key, first, least, most), self._integer(key, second, least, most)
 
+    def integers(self, key: str, count: int, least: int, most: int) -> list[int]:
+        """Exactly ``count`` whole numbers from ``least`` to ``most``."""
+        values = self._list(key, count, count)
+        return [self._integer(key, value, least, most) for value in values]
+
+    def texts(self, key: str, most: int) -> tuple[str, ...]:
+        """At most ``most`` printable texts, none of them empty."""
+        return tuple(self._text(key, value) for value in self._list(key, 0, most))
+
     def numbers(self, key: str, count: int) -> list[float]:
         """Exactly ``count`` numbers of reasonable size."""
         values = self._list(key, count, count)

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from arnet.export.tensorrt.library import find
+from arnet.runtime.errors import MissingDependencyError
+
 Refused = Callable[..., str]
 
 
@@ -57,7 +60,39 @@ def test_a_precision_that_stores_by_itself(refused: Refused) -> None:
 
 def test_other_words(run, trained: Path, examples: Path, tmp_path: Path) -> None:
     common = ("export", "--checkpoint", trained, "--support", examples / "horse")
-    for options in (("--precision", "fp64"), ("--size", 32), ("--plugins", "on")):
+    for options in (
+        ("--precision", "fp64"),
+        ("--size", 32),
+        ("--plugins", "on"),
+        ("--engine", "fp12"),
+        ("--hardware", "turing"),
+        ("--max-shots", 0),
+    ):
         finished = run(*common, "--out", tmp_path / "bundle", *options)
         assert finished.code == 2 and options[0] in finished.err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("engine", ["fp32", "tf32", "fp16", "bf16", "int8", "fp8"])
+def test_plans_where_there_is_no_tensorrt(refused: Refused, engine: str) -> None:
+    """All that is missing, and the command that was typed, for where it is not missing."""
+    if has_tensorrt_and_gpu():
+        pytest.skip("there is TensorRT and a GPU here")
+    message = refused("--engine", engine, "--max-shots", 7)
+    assert "TensorRT is not installed" in message or "no NVIDIA GPU" in message
+    hint = message.split("hint: ")[1]
+    assert "pip install" in hint and "tensorrt>=10.13,!=10.14.*,<12" in hint
+    assert f"--engine {engine} --max-shots 7" in hint
+
+
+def has_tensorrt_and_gpu() -> bool:
+    try:
+        return bool(find(""))
+    except MissingDependencyError:
+        return False
+
+
+@pytest.mark.parametrize("option", [("--precision", "fp32"), ("--store", "fp16")])
+def test_an_engine_of_tensorrt_has_its_precision_in_its_name(refused: Refused, option) -> None:
+    message = refused("--engine", "fp16", *option)
+    assert "--engine fp16 says what is computed in" in message and "leave them out" in message
