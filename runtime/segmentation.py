@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -38,10 +38,13 @@ class Segmentation:
     Attributes:
         classes: the masks of each class, in the order the states were given.
         seconds: time of each part of the work.
+        device: where a GPU worked, the seconds of each part by its own clock, and "enqueue", those
+            of the host until all was enqueued. They lie within ``seconds``.
     """
 
     classes: dict[str, ClassMasks]
     seconds: dict[str, float]
+    device: dict[str, float] = field(default_factory=dict)
 
     def labels(self) -> NDArray[np.uint8]:
         """The label map (H, W): 0 background, i + 1 the i-th class.

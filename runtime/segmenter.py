@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 
 from arnet.runtime.bundle import Bundle, TensorInfo
 from arnet.runtime.bundle.contract import check_stages
-from arnet.runtime.engines import AUTO, Engine, Value, open_engine
+from arnet.runtime.engines import AUTO, Engine, QueryEngine, Value, open_engine
 from arnet.runtime.errors import StateError
-from arnet.runtime.segmentation import ClassMasks, Segmentation
+from arnet.runtime.queries import Queries, by_class
+from arnet.runtime.segmentation import Segmentation
 from arnet.runtime.state import SupportState, Tensors, check_state
+from arnet.runtime.streams import LabelMap, one_ahead
 from arnet.runtime.supports import UNNAMED
 from arnet.runtime.tensors import (
     check_image,
@@ -51,6 +53,7 @@ class Segmenter:
         check_stages(bundle.manifest)
         self.bundle = bundle
         self.engine = engine
+        self._queries = Queries(engine) if isinstance(engine, QueryEngine) else None
         self._stages = bundle.manifest.stages
         self._states: OrderedDict[tuple[SupportState, ...], list[Feeds]] = OrderedDict()
         self._lock = threading.Lock()
@@ -137,7 +140,8 @@ class Segmenter:
 
         Returns:
             The answer; or for an iterable an iterator, which takes a photograph only when the next
-            answer is asked for.
+            answer is asked for. On a GPU that uploads one while it computes another (TensorRT), it
+            takes the next photograph before it gives an answer.
 
         Raises:
             StateError: a state is of another bundle, or has another number of shots.
@@ -147,10 +151,24 @@ class Segmenter:
         named = {UNNAMED: states} if isinstance(states, SupportState) else dict(states)
         calls = self._prepared(tuple(named.values()))
         if isinstance(image, np.ndarray):
-            return self._segment(image, named, calls)
+            return self._begin(image, named, calls)()
         if isinstance(image, str | bytes) or not isinstance(image, Iterable):
             raise no_image(type(image).__name__)
+        if self._queries is not None:
+            return one_ahead(image, lambda one: self._begin(one, named, calls))
         return (self._segment(one, named, calls) for one in image)
+
+    def label(
+        self, images: Iterable[Image], states: Mapping[str, SupportState]
+    ) -> Iterator[LabelMap]:
+        """See ``arnet.runtime.streams.Labeller``; a GPU with plans makes and sends nothing else."""
+        calls = self._prepared(tuple(states.values()))
+        queries = self._queries
+        if queries is None:
+            found = (self._segment(image, states, calls) for image in images)
+            return (LabelMap(one.labels(), one.seconds) for one in found)
+
+        return one_ahead(images, lambda image: queries.label_map(image, calls))
 
     def describe(self) -> dict[str, Any]:
         """What it is, for results.json."""
@@ -189,6 +207,14 @@ class Segmenter:
         seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - started
         return outputs
 
+    def _begin(
+        self, image: Image, states: Mapping[str, SupportState], calls: list[Feeds]
+    ) -> Callable[[], Segmentation]:
+        """Begin with a photograph where the engine can; what is returned waits for the answer."""
+        if self._queries is None:
+            return lambda: self._segment(image, states, calls)
+        return self._queries.segmentation(image, states, calls)
+
     def _segment(
         self, image: Image, states: Mapping[str, SupportState], calls: list[Feeds]
     ) -> Segmentation:
@@ -208,7 +234,7 @@ class Segmenter:
                     masks.setdefault(name, []).extend(self._floats(large))
             if "supports" in decoded:
                 masks.setdefault("supports", []).extend(sigmoid(self._floats(decoded["supports"])))
-        return Segmentation(_by_class(masks, states), seconds)
+        return Segmentation(by_class(masks, states), seconds)
 
     def _floats(self, value: Value) -> NDArray[np.float32]:
         return self.engine.download(value).astype(np.float32, copy=False)
@@ -248,19 +274,3 @@ class Segmenter:
 
     def _input(self, stage: str, name: str) -> TensorInfo:
         return next(tensor for tensor in self._stages[stage].inputs if tensor.name == name)
-
-
-def _by_class(
-    masks: Mapping[str, list[NDArray[np.float32]]], states: Mapping[str, SupportState]
-) -> dict[str, ClassMasks]:
-    classes = {}
-    shot = 0
-    for number, (name, state) in enumerate(states.items()):
-        end = shot + state.shots
-        classes[name] = ClassMasks(
-            masks["margins"][number],
-            masks["first"][number] if "first" in masks else None,
-            np.stack(masks["supports"][shot:end]) if "supports" in masks else None,
-        )
-        shot = end
-    return classes

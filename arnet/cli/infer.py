@@ -99,7 +99,7 @@ def infer(
     ] = None,
     engine: Annotated[
         str | None,
-        typer.Option(help="What runs a bundle: auto (the default), onnx, ..."),
+        typer.Option(help="What runs a bundle: auto (the default), tensorrt, onnx-cuda, onnx."),
     ] = None,
     threads: Annotated[
         int | None,

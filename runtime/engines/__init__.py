@@ -6,10 +6,19 @@ import importlib
 from dataclasses import dataclass
 
 from arnet.runtime.bundle import Bundle
-from arnet.runtime.engines.engine import Engine, Value
+from arnet.runtime.engines.engine import Engine, QueryAnswer, QueryEngine, Value
 from arnet.runtime.errors import EngineError
 
-__all__ = ["AUTO", "ENGINES", "Engine", "EngineEntry", "Value", "open_engine"]
+__all__ = [
+    "AUTO",
+    "ENGINES",
+    "Engine",
+    "EngineEntry",
+    "QueryAnswer",
+    "QueryEngine",
+    "Value",
+    "open_engine",
+]
 
 AUTO = "auto"
 """The engine name that stands for the fastest one that works here."""
@@ -37,6 +46,7 @@ class EngineEntry:
 
 
 ENGINES: dict[str, EngineEntry] = {
+    "tensorrt": EngineEntry("arnet.runtime.engines.tensorrt", "open_tensorrt"),
     "onnx-cuda": EngineEntry("arnet.runtime.engines.onnx", "open_cuda"),
     "onnx": EngineEntry("arnet.runtime.engines.onnx", "open_cpu"),
 }

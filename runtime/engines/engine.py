@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +59,47 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Free what it holds. Nothing can be run afterwards."""
+        ...
+
+
+@dataclass(frozen=True)
+class QueryAnswer:
+    """What an engine found in a photograph.
+
+    Attributes:
+        maps: "margins" and, where the bundle has it, "first", a probability map (H, W) float32 of
+            each class, and "supports", one (h, w) of each shot; or "labels", one map (H, W) uint8.
+        device: seconds that the device took, by its own clock.
+    """
+
+    maps: dict[str, list[NDArray[Any]]]
+    device: float
+
+
+@runtime_checkable
+class QueryEngine(Engine, Protocol):
+    """An engine that also runs a whole query, and begins the next before the last is done."""
+
+    def start(
+        self,
+        image: NDArray[np.uint8],
+        calls: Sequence[Mapping[str, Value]],
+        labels: bool = False,
+    ) -> Callable[[], QueryAnswer]:
+        """Begin to look for the classes of some states in a photograph.
+
+        Args:
+            image: (H, W, 3) uint8; it is copied at once.
+            calls: for each call of ``decode`` what it takes of the states, on the device. The same
+                sequence again costs nothing.
+            labels: ask for the map of labels alone.
+
+        Returns:
+            What waits for the answer and returns it.
+
+        Raises:
+            EngineError: the computation cannot be begun. What is returned raises it, too.
+        """
         ...
 
 

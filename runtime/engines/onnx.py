@@ -100,10 +100,10 @@ class OnnxEngine:
 
     def upload(self, array: NDArray[Any]) -> Value:
         """See ``Engine.upload``; on the processor nothing is copied."""
+        # Sizes stay on the processor, which computes shapes: a GPU would only send them back.
+        device = "cpu" if array.dtype == np.int64 else self._device
         try:
-            return self._ort.OrtValue.ortvalue_from_numpy(
-                np.ascontiguousarray(array), self._device, 0
-            )
+            return self._ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), device, 0)
         except Exception as error:  # ONNX Runtime's exceptions have no common base of their own
             raise EngineError(
                 f"a tensor of {array.nbytes} bytes could not be brought to the device ({error})"

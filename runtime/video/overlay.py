@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
@@ -16,7 +17,8 @@ from arnet.runtime.drawing import draw_classes
 from arnet.runtime.inference import Learned, check_classes, check_out, write_learned_results
 from arnet.runtime.output import atomic_write
 from arnet.runtime.results import VideoResult
-from arnet.runtime.segmentation import FewShotSegmenter, Segmentation, State
+from arnet.runtime.segmentation import FewShotSegmenter, State
+from arnet.runtime.streams import LabelMap, label_maps
 from arnet.runtime.video.reader import Frame, VideoReader
 from arnet.runtime.video.writer import VideoWriter
 
@@ -34,8 +36,8 @@ def segment_video(
 ) -> VideoResult:
     """Segment every frame of a video and write it with the masks drawn over.
 
-    One frame is held at a time. A video that breaks off or has damaged packets gives what can be
-    read, and ``notes`` of the result says so.
+    One frame is held at a time, two where a GPU works on the next one. A video that breaks off or
+    has damaged packets gives what can be read, and ``notes`` of the result says so.
 
     Args:
         segmenter: finds the classes.
@@ -60,7 +62,7 @@ def segment_video(
     areas: list[list[int]] = []
     seconds: dict[str, float] = {}
     with VideoReader(path) as reader:
-        overlays = (_overlay(frame, segmenter.segment(frame.image, states)) for frame in reader)
+        overlays = _overlays(segmenter, states, iter(reader))
         first = next(overlays)  # what goes wrong with it leaves nothing behind
         size = first.drawn.shape[0], first.drawn.shape[1]
         with (
@@ -96,15 +98,28 @@ class _Overlay:
     seconds: Mapping[str, float]
 
 
-def _overlay(frame: Frame, segmentation: Segmentation) -> _Overlay:
-    labels = segmentation.labels()
-    names = list(segmentation.classes)
+def _overlays(
+    segmenter: FewShotSegmenter[State], states: Mapping[str, State], frames: Iterator[Frame]
+) -> Iterator[_Overlay]:
+    taken: deque[Frame] = deque()
+
+    def images() -> Iterator[NDArray[np.uint8]]:
+        for frame in frames:
+            taken.append(frame)
+            yield frame.image
+
+    for found in label_maps(segmenter, images(), states):
+        yield _overlay(taken.popleft(), found, list(states))
+
+
+def _overlay(frame: Frame, found: LabelMap, names: list[str]) -> _Overlay:
+    labels = found.labels
     return _Overlay(
         draw_classes(frame.image, labels, names),
         frame.time,
         (labels.shape[0], labels.shape[1]),
         np.bincount(labels.ravel(), minlength=len(names) + 1)[1:].tolist(),
-        segmentation.seconds,
+        found.seconds,
     )
 
 

@@ -20,7 +20,8 @@ from arnet.kernels.spec import KernelSpec, Plan
 Array = NDArray[Any]
 HERE = Path(__file__).parent / "emulation"
 FAULTS = HERE / "faults.cu"
-OPTIONS = ["-std=c++20", "-O1", "-g", "-w", f"-I{HERE}", f"-I{FOLDER}"]
+# Several of the libraries are loaded at a time; what is inline in them must not become one.
+OPTIONS = ["-std=c++20", "-O1", "-g", "-w", "-fno-gnu-unique", f"-I{HERE}", f"-I{FOLDER}"]
 
 
 def compiler() -> str | None:

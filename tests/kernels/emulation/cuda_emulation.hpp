@@ -289,6 +289,11 @@ UNSEEN inline dim3 thread_index() { return current->index; }
   }                                                                                           \
   extern "C" bool unpack_##KERNEL(char* buffer, size_t size, void** arguments) {              \
     return emulation::unpack(KERNEL, buffer, size, arguments);                                \
+  }                                                                                           \
+  extern "C" unsigned sizes_##KERNEL(unsigned* sizes) {                                       \
+    return [&]<class... A>(void (*)(A...)) -> unsigned {                                      \
+      return ((*sizes++ = sizeof(A)), ..., 0), sizeof...(A);                                  \
+    }(KERNEL);                                                                                \
   }
 
 #define __global__

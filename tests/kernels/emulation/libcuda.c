@@ -1,15 +1,12 @@
-// A driver without a GPU: memory is the processor's, a module is a library of emulated kernels
-// ($ARNET_EMULATED), and a launch runs it at once. Enough for cuda.core and pycuda to launch with.
+// A driver without a GPU: memory is the processor's, a module is all the libraries of emulated
+// kernels that $ARNET_EMULATED names, with colons between them. Enough for cuda.core and pycuda to
+// launch with, in streams (streams.h) and graphs (graphs.h).
 #define _GNU_SOURCE
 #include <dlfcn.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "graphs.h"
 
-typedef int Result;
-enum { SUCCESS = 0, INVALID_VALUE = 1, INVALID_IMAGE = 200, NOT_FOUND = 500, FAILED = 719 };
-static int context, depth;
+static int context;
+static __thread int depth;
 
 Result cuInit(unsigned flags) { return SUCCESS; }
 Result cuDriverGetVersion(int* version) { return *version = 13000, SUCCESS; }
@@ -47,27 +44,27 @@ Result cuCtxPushCurrent_v2(void* c) { return ++depth, SUCCESS; }
 Result cuCtxPopCurrent_v2(void** c) { return *c = &context, --depth, SUCCESS; }
 Result cuCtxGetDevice(int* device) { return *device = 0, SUCCESS; }
 Result cuCtxGetDevice_v2(int* device, void* c) { return *device = 0, SUCCESS; }
-Result cuCtxSynchronize(void) { return SUCCESS; }
 Result cuCtxAttach(void** c, unsigned flags) { return *c = &context, SUCCESS; }
 Result cuCtxDetach(void* c) { return SUCCESS; }
 Result cuCtxDestroy_v2(void* c) { return SUCCESS; }
 Result cuDevicePrimaryCtxRelease(int device) { return SUCCESS; }
-Result cuStreamQuery(void* stream) { return SUCCESS; }
 Result cuCtxGetStreamPriorityRange(int* least, int* most) { return *least = *most = 0, SUCCESS; }
-Result cuStreamCreateWithPriority(void** stream, unsigned flags, int priority) {
-  return *stream = malloc(8), SUCCESS;
-}
-Result cuStreamCreate(void** stream, unsigned flags) { return *stream = malloc(8), SUCCESS; }
-Result cuStreamDestroy_v2(void* stream) { return free(stream), SUCCESS; }
-Result cuStreamSynchronize(void* stream) { return SUCCESS; }
 Result cuStreamGetFlags(void* stream, unsigned* flags) { return *flags = 1, SUCCESS; }
 Result cuStreamGetPriority(void* stream, int* priority) { return *priority = 0, SUCCESS; }
 Result cuStreamGetCtx(void* stream, void** c) { return *c = &context, SUCCESS; }
 
+typedef struct {
+  void* libraries[16];
+  int count;
+} Module;
 Result cuModuleLoadDataEx(void** module, const void* code, unsigned n, void* names, void* values) {
-  const char* path = getenv("ARNET_EMULATED");
-  *module = path ? dlopen(path, RTLD_NOW) : NULL;
-  return *module ? SUCCESS : INVALID_IMAGE;
+  const char* given = getenv("ARNET_EMULATED");
+  Module* made = calloc(1, sizeof *made);
+  char* paths = strdup(given ? given : "");
+  note("cuModuleLoadData");
+  for (char* path = strtok(paths, ":"); path && made->count < 16; path = strtok(NULL, ":"))
+    if (!(made->libraries[made->count++] = dlopen(path, RTLD_NOW))) return INVALID_IMAGE;
+  return *module = made, made->count ? SUCCESS : INVALID_IMAGE;
 }
 Result cuModuleLoadData(void** module, const void* code) {
   return cuModuleLoadDataEx(module, code, 0, NULL, NULL);
@@ -77,15 +74,23 @@ Result cuModuleUnload(void* module) { return SUCCESS; }
 typedef struct {
   const char* (*run)(const unsigned* grid, const unsigned* block, void** arguments, unsigned seed);
   int (*unpack)(char* buffer, size_t size, void** arguments);
+  unsigned (*sizes)(unsigned* sizes);
+  char name[128];
 } Function;
-Result cuModuleGetFunction(void** function, void* module, const char* name) {
+static void* symbol_of(const Module* module, const char* kind, const char* name) {
   char symbol[256];
-  Function* found = malloc(sizeof *found);
-  snprintf(symbol, sizeof symbol, "emulate_%s", name);
-  found->run = dlsym(module, symbol);
-  snprintf(symbol, sizeof symbol, "unpack_%s", name);
-  found->unpack = dlsym(module, symbol);
-  return *function = found, found->run && found->unpack ? SUCCESS : NOT_FOUND;
+  void* found = NULL;
+  snprintf(symbol, sizeof symbol, "%s_%s", kind, name);
+  for (int i = 0; i < module->count && !found; ++i) found = dlsym(module->libraries[i], symbol);
+  return found;
+}
+Result cuModuleGetFunction(void** function, void* module, const char* name) {
+  Function* found = calloc(1, sizeof *found);
+  found->run = symbol_of(module, "emulate", name);
+  found->unpack = symbol_of(module, "unpack", name);
+  found->sizes = symbol_of(module, "sizes", name);
+  snprintf(found->name, sizeof found->name, "launch %s", name);
+  return *function = found, found->run && found->unpack && found->sizes ? SUCCESS : NOT_FOUND;
 }
 Result cuLibraryLoadData(void** library, const void* code, void* a, void* b, unsigned c, void* d,
                          void* e, unsigned f) {
@@ -103,22 +108,33 @@ Result cuFuncGetAttribute(int* value, int attribute, void* function) { return *v
 
 Result cuFuncSetBlockShape(void* function, int x, int y, int z) { return SUCCESS; }
 
+static Result run_kernel(Work* work) {
+  const Function* function = work->target;
+  void* arguments[64];
+  for (unsigned i = 0; i < work->count; ++i) arguments[i] = &work->values[i];
+  const char* error = function->run(work->grid, work->block, arguments, 1);
+  if (error) fprintf(stderr, "%s\n", error);
+  return error ? FAILED : SUCCESS;
+}
 // Arguments come as addresses of the values, or packed: 1, the buffer, 2, the address of its size.
+// As with a real driver, they are read now and may change before the kernel runs.
 Result cuLaunchKernel(void* handle, unsigned gx, unsigned gy, unsigned gz, unsigned bx,
                       unsigned by, unsigned bz, unsigned shared, void* stream, void** arguments,
                       void** packed) {
-  const unsigned grid[] = {gx, gy, gz}, block[] = {bx, by, bz};
-  const Function* function = handle;
+  Function* function = handle;
+  Work work = {.run = run_kernel, .target = function, .grid = {gx, gy, gz}, .block = {bx, by, bz}};
   void* places[64];
+  unsigned sizes[64];
+  note(function->name);
   if (!arguments) {
     arguments = places;
     if (packed[0] != (void*)1 || packed[2] != (void*)2) return INVALID_VALUE;
     // unpack answers with a bool of C++, the lowest byte alone
     if (!(function->unpack(packed[1], *(size_t*)packed[3], places) & 1)) return INVALID_VALUE;
   }
-  const char* error = function->run(grid, block, arguments, 1);
-  if (error) fprintf(stderr, "%s\n", error);
-  return error ? FAILED : SUCCESS;
+  work.count = function->sizes(sizes);
+  for (unsigned i = 0; i < work.count; ++i) memcpy(&work.values[i], arguments[i], sizes[i]);
+  return put(stream, &work);
 }
 typedef struct {
   unsigned gx, gy, gz, bx, by, bz, shared;

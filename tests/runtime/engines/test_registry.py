@@ -60,6 +60,6 @@ def test_an_unknown_engine_or_number_of_threads(shared_bundle) -> None:
     bundle = Bundle.open(shared_bundle)
     with pytest.raises(EngineError, match="no engine 'onxx'") as caught:
         open_engine(bundle, "onxx")
-    assert "auto, onnx-cuda, onnx" in caught.value.hint
+    assert "auto, tensorrt, onnx-cuda, onnx" in caught.value.hint
     with pytest.raises(EngineError, match="0 threads"):
         open_engine(bundle, "onnx", threads=0)

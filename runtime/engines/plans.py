@@ -1,0 +1,226 @@
+"""TensorRT at run time: every call of its API that the runtime makes stands in this file.
+
+Written after NVIDIA's documentation of 10.13 to 11.4 and held against the real bindings of these
+versions; it has not met a real TensorRT yet. TensorRT refuses by answering False or None.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, TypeVar
+
+from arnet.runtime.bundle import Stage
+from arnet.runtime.engines.plan_choice import numbers
+from arnet.runtime.errors import EngineError
+
+REQUIREMENT = "tensorrt>=10.13,!=10.14.*,<12"
+
+_OLDEST, _TOO_NEW = (10, 13), (12,)
+_DTYPES = {  # by the names of trt.DataType
+    "FLOAT": "float32",
+    "HALF": "float16",
+    "INT64": "int64",
+    "INT32": "int32",
+    "UINT8": "uint8",
+    "INT8": "int8",
+    "BOOL": "bool",
+}
+Answer = TypeVar("Answer")
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+class TensorRt:
+    """The library, with what it last complained of.
+
+    Attributes:
+        version: such as "11.4.0.106".
+    """
+
+    def __init__(self) -> None:
+        """Import it.
+
+        Raises:
+            EngineError: if it is not installed or of another version than is supported.
+        """
+        install = f"pip install '{REQUIREMENT}'"
+        try:
+            self._trt = import_module("tensorrt")
+        except Exception as error:  # ImportError, or one of the loader's
+            raise EngineError(f"the engine 'tensorrt' needs TensorRT ({error})", install) from error
+        self.version = str(self._trt.__version__)
+        if not _OLDEST <= numbers(self.version) < _TOO_NEW:
+            raise EngineError(
+                f"TensorRT {self.version} is installed; needed is {REQUIREMENT}", install
+            )
+        self._complaints: deque[str] = deque(maxlen=2)
+        self._logger = _logger(self._trt, self._complaints)
+
+    def need(self, answer: Answer | None, what: str, hint: str = "") -> Answer:
+        """What TensorRT answered, unless that is a refusal.
+
+        Raises:
+            EngineError: the answer is None or False.
+        """
+        if answer is None or answer is False:
+            said = "; ".join(self._complaints)
+            raise EngineError(f"TensorRT {self.version} refused {what}" + f" ({said})" * bool(said),
+                              hint)  # fmt: skip
+        return answer
+
+    def open(self, name: str, stage: Stage, plan: bytes, version_compatible: bool) -> Plan:
+        """Read a plan.
+
+        Args:
+            name: of the stage.
+            stage: its interface, as the manifest says.
+            plan: its content, verified.
+            version_compatible: whether it holds a runtime of its own, which has to be allowed to
+                run on the processor.
+
+        Raises:
+            EngineError: if TensorRT refuses it, or it has other tensors than the manifest says.
+        """
+        self._complaints.clear()
+        runtime = self.need(self._trt.Runtime(self._logger), "to start")
+        if version_compatible:
+            runtime.engine_host_code_allowed = True
+        engine = self.need(
+            runtime.deserialize_cuda_engine(plan),
+            f"the plan of the stage '{name}'",
+            "Export the bundle again on this machine, with its TensorRT.",
+        )
+        return Plan(self, name, stage, runtime, engine)
+
+    def is_input(self, engine: Any, name: str) -> bool:
+        """Whether a tensor of an engine is an input."""
+        return bool(engine.get_tensor_mode(name) == self._trt.TensorIOMode.INPUT)
+
+
+class Plan:
+    """One stage, ready for execution contexts."""
+
+    def __init__(
+        self, library: TensorRt, name: str, stage: Stage, runtime: Any, engine: Any
+    ) -> None:
+        """See ``TensorRt.open``."""
+        self.library = library
+        self.name = name
+        self.stage = stage
+        self.engine = engine
+        self._runtime = runtime  # has to outlive the engine
+        names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
+        found = {
+            key: (library.is_input(engine, key), _dtype(engine.get_tensor_dtype(key)))
+            for key in names
+        }
+        needed = {tensor.name: (True, tensor.dtype) for tensor in stage.inputs}
+        needed |= {tensor.name: (False, tensor.dtype) for tensor in stage.outputs}
+        if found != needed:
+            raise EngineError(
+                f"the plan of the stage '{name}' has the tensors {_listed(found)}; the manifest"
+                f" says {_listed(needed)}",
+                "Export the bundle again.",
+            )
+
+    def context(self, shapes: Shapes) -> FixedContext:
+        """A new execution context for shapes of all inputs; they cannot be changed.
+
+        Raises:
+            EngineError: if the plan does not take such shapes, or there is not enough memory.
+        """
+        for key, shape in shapes.items():
+            least, _, most = (tuple(s) for s in self.engine.get_tensor_profile_shape(key, 0))
+            fits = len(shape) == len(least)
+            if not fits or any(not a <= b <= c for a, b, c in zip(least, shape, most, strict=True)):
+                raise EngineError(
+                    f"the plan of the stage '{self.name}' takes {key} from {least} to {most}; it"
+                    f" was given {shape}",
+                    "Give no more shots and classes than that, or export the bundle again with"
+                    " larger --max-shots and --max-classes.",
+                )
+        return FixedContext(self, shapes)
+
+
+class FixedContext:
+    """An execution context whose shapes never change, and once it is frozen nor do its addresses.
+
+    So a captured graph stays valid, and plugins are not loaded again for every new shape, which
+    leaks in TensorRT 11.1 and 11.2 (NVIDIA/TensorRT issue 4849).
+
+    Attributes:
+        outputs: shapes by name.
+    """
+
+    def __init__(self, plan: Plan, shapes: Shapes) -> None:
+        """See ``Plan.context``."""
+        self._plan = plan
+        self._stage = f"the stage '{plan.name}'"
+        self._bound = self._frozen = False
+        need = plan.library.need
+        self._context = need(
+            plan.engine.create_execution_context(),
+            f"a context of {self._stage}",
+            "Close what else uses the GPU's memory; nvidia-smi shows it.",
+        )
+        for key, shape in shapes.items():
+            need(self._context.set_input_shape(key, shape), f"{key} {shape} of {self._stage}")
+        if missing := self._context.infer_shapes():
+            raise EngineError(f"{self._stage} was not given the shapes of {', '.join(missing)}")
+        self.outputs = {
+            tensor.name: tuple(self._context.get_tensor_shape(tensor.name))
+            for tensor in plan.stage.outputs
+        }
+
+    def bind(self, addresses: Mapping[str, int]) -> None:
+        """Say where every input and output is: multiples of 256.
+
+        Raises:
+            EngineError: if it is frozen, or TensorRT refuses.
+        """
+        if self._frozen:
+            raise EngineError(f"the addresses of {self._stage} cannot be changed any more")
+        for tensor in (*self._plan.stage.inputs, *self._plan.stage.outputs):
+            answer = self._context.set_tensor_address(tensor.name, addresses[tensor.name])
+            self._plan.library.need(answer, f"the address of {tensor.name} of {self._stage}")
+        self._bound = True
+
+    def freeze(self) -> None:
+        """Refuse other addresses from now on, because a graph is going to hold these."""
+        self._frozen = True
+
+    def enqueue(self, stream: int) -> None:
+        """Put the computation into a stream, a ``cudaStream_t``; the host does not wait.
+
+        Raises:
+            EngineError: if the addresses are not set, or TensorRT refuses.
+        """
+        if not self._bound:
+            raise EngineError(f"{self._stage} has no addresses yet")
+        self._plan.library.need(self._context.execute_async_v3(stream), f"to run {self._stage}")
+
+
+def _logger(trt: Any, complaints: deque[str]) -> Any:
+    """A logger that keeps errors for the exception that follows."""
+
+    class Logger(trt.ILogger):
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+
+        def log(self, severity: Any, msg: str) -> None:
+            if severity in (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR):
+                complaints.append(msg.strip()[:300])
+
+    return Logger()
+
+
+def _dtype(kind: Any) -> str:
+    return _DTYPES.get(str(kind.name), str(kind.name))
+
+
+def _listed(tensors: Mapping[str, tuple[bool, str]]) -> str:
+    return ", ".join(
+        f"{name} ({'in' if given else 'out'}, {dtype})"
+        for name, (given, dtype) in sorted(tensors.items())
+    )
