@@ -213,8 +213,17 @@ class Cached(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, pixels: Tensor, *kept: Tensor) -> tuple[Tensor, ...]:
+    # By name: torch.export knows no shapes of arguments without one.
+    def forward(
+        self,
+        pixels: Tensor,
+        features: Tensor,
+        small: Tensor,
+        vectors: Tensor,
+        prior: Tensor | None = None,
+    ) -> tuple[Tensor, ...]:
         """Margins of q2 (1, h, w), q1 (1, h, w) and s (k, h, w)."""
+        kept = (features, small, vectors) if prior is None else (features, small, vectors, prior)
         state = SupportState(*(tensor[None] for tensor in kept))
         query = self.model.encode_query(self.model.backbone(pixels))
         return _margins(self.model.decode(query, state))

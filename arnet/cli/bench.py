@@ -6,16 +6,14 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from arnet.cli import console
+from arnet.cli import bench_output, console
 from arnet.runtime.errors import CheckpointError, ConfigError, OutputError
 
 if TYPE_CHECKING:
-    from arnet.runtime.benchmark import report
-    from arnet.runtime.benchmark.result import BenchmarkResult
     from arnet.runtime.benchmark.scenarios import Contender
     from arnet.runtime.bundle import Bundle
 
@@ -24,8 +22,12 @@ Word = TypeVar("Word", bound=str)
 TORCH = ("torch", "compile")
 """Contenders that compute what the checkpoint does, with which masks are compared."""
 
-AGAINST = (*TORCH, "onnx-whole", "onnx-cached")
+AGAINST = (*TORCH, "onnx-whole", "onnx-cached", "torch-kernels")
 """Every contender that ``arnet.export.references`` knows."""
+
+
+KERNELS = "torch-kernels"
+"""The contender that runs our kernels in torch."""
 
 
 def bench(
@@ -61,6 +63,16 @@ def bench(
         typer.Option(help="Checkpoint that the bundle was exported from.", show_default=False),
     ] = None,
     engine: Annotated[str, typer.Option(help="What runs the bundle.")] = "auto",
+    device: Annotated[
+        str, typer.Option(help="Where the contenders in torch compute: cpu or cuda.")
+    ] = "cpu",
+    ablate: Annotated[
+        bool,
+        typer.Option(
+            "--ablate",
+            help="Also measure torch-kernels without each kernel and without CUDA graphs.",
+        ),
+    ] = False,
     threads: Annotated[
         int | None,
         typer.Option(min=1, help="Threads of each contender; by default as many as it likes."),
@@ -137,6 +149,10 @@ def bench(
     )
     names = () if against is None else _words("--against", against, AGAINST)
     _check(names, checkpoint, json, out)
+    if ablate and KERNELS not in names:
+        raise ConfigError(
+            f"--ablate takes {KERNELS} apart, which is not measured", f"--against {KERNELS}"
+        )
     if out is not None:
         picture.check(out)
     opened = Bundle.open(bundle)
@@ -148,7 +164,7 @@ def bench(
     with console.progress_bar() as bar:
         task = bar.add_task("", total=None)
         result = run(
-            _contenders(opened, engine, threads, names, checkpoint),
+            _contenders(opened, engine, threads, names, checkpoint, device, ablate),
             workload,
             plan,
             reference=next((name for name in names if name in TORCH), None),
@@ -159,13 +175,13 @@ def bench(
                 task, description=what, completed=done, total=total
             ),
         )
-    _show(result)
+    bench_output.show(result)
     if json is not None:
         write_result(json, result)
         console.out.print(f"\nWritten to {json}, with every sample", markup=False)
     if out is not None:
         picture.draw(result, out)
-        _drawn(out)
+        bench_output.drawn(out)
     elif json is not None:
         console.next_command("arnet", "bench", "--plot", json, "--out", json.with_suffix(".png"))
     else:
@@ -217,6 +233,8 @@ def _contenders(
     threads: int | None,
     names: Sequence[str],
     checkpoint: Path | None,
+    device: str,
+    ablate: bool,
 ) -> list[Contender]:
     from functools import partial
 
@@ -228,12 +246,20 @@ def _contenders(
         console.need_torch()
         console.need("onnx", "onnxscript", "onnxruntime", extra="export")
         from arnet.export.references import contender
+        from arnet.export.torch_kernels import Options, ablations
 
+        size = bundle.manifest.image_size
+        half = bundle.manifest.precision.requested == "fp16"
+        usual = Options(precision="fp16" if half else "fp32")
+        open_one = partial(contender, checkpoint=checkpoint, size=size, threads=threads)
         for name in names:
-            size = bundle.manifest.image_size
-            opening = partial(contender, name, checkpoint, size=size, threads=threads)
-            beside = "" if name in TORCH else "torch, which makes its graph, would be counted, too"
+            opening = partial(open_one, name, device=device, options=usual)
+            drawn = name.startswith("onnx")
+            beside = "torch, which makes its graph, would be counted, too" if drawn else ""
             found.append(Contender(name, opening, beside))
+        for what, options in ablations(usual).items() if ablate else ():
+            opening = partial(open_one, KERNELS, device=device, options=options)
+            found.append(Contender(what, opening, "that of torch-kernels"))
     return found
 
 
@@ -255,43 +281,4 @@ def _draw_earlier(source: Path, out: Path | None, bundle: Path | None) -> None:
         )
     out = out or source.with_suffix(".png")
     draw(read_result(source), out)
-    _drawn(out)
-
-
-def _drawn(path: Path) -> None:
-    console.out.print(f"\nDrawn to {path}", markup=False)
-    viewer = {"darwin": "open", "win32": "start"}.get(sys.platform, "xdg-open")
-    console.next_command(viewer, path)
-
-
-def _show(result: BenchmarkResult) -> None:
-    from arnet.runtime.benchmark import report
-
-    loud = "bold red" if result.photographs["synthetic"] else "yellow"
-    for note in result.notes:
-        console.out.print(f"note: {note}", markup=False, style=loud)
-    for line in report.heading(result):
-        console.out.print(line, markup=False)
-    for table in report.tables(result):
-        console.out.print()
-        _show_table(table)
-    if result.parity is not None:
-        console.out.print(f"\nparity at export: {report.parity(result.parity)}", markup=False)
-    for warning in result.warnings:
-        console.out.print(f"warning: {warning}", markup=False, style="yellow")
-
-
-def _show_table(table: report.Table) -> None:
-    from rich.table import Table
-
-    shown = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    console.out.print(table.title, markup=False, style="bold")
-    for number, column in enumerate(table.columns):
-        # In a narrow terminal numbers are folded: cut short, they would be other numbers.
-        side: Literal["left", "right"] = "left" if number < table.left else "right"
-        shown.add_column(column, justify=side, no_wrap=number == 0, overflow="fold")
-    for row in table.rows:
-        shown.add_row(*row, style="bold" if len(row) == 1 else None)
-    console.out.print(shown)
-    for footnote in table.footnotes:
-        console.out.print(footnote, markup=False, style="dim")
+    bench_output.drawn(out)

@@ -54,7 +54,10 @@ def _of_the_machine(environment: Mapping[str, Any]) -> list[str]:
         )
     if used["stolen"] is not None and used["stolen"] > BUSY_CORES:
         found.append(f"the host took {used['stolen']:.1f} cores away from this virtual machine")
-    if throttled(environment["gpu"]) or throttled(environment["gpu_after"]):
+    during = (environment.get("gpu_during") or {}).get("held_back") or {}
+    for reason, share in during.items():
+        found.append(f"the GPU held its clock back in {100 * share:.0f} % of the time: {reason}")
+    if not during and (throttled(environment["gpu"]) or throttled(environment["gpu_after"])):
         found.append("the GPU held its clock back (throttle reasons in the JSON)")
     return found
 

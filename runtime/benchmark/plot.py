@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from arnet.runtime.benchmark.comparison import growths
-from arnet.runtime.benchmark.report import three_digits
 from arnet.runtime.benchmark.result import BenchmarkResult, Measurement
+from arnet.runtime.benchmark.wording import three_digits
 from arnet.runtime.errors import MissingDependencyError, OutputError
 from arnet.runtime.output import atomic_write
 

@@ -6,12 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from arnet.runtime.benchmark import wording
 from arnet.runtime.benchmark.caveats import cell_name, size_name
 from arnet.runtime.benchmark.comparison import growths, ratios
 from arnet.runtime.benchmark.result import BenchmarkResult, ContenderRecord
 from arnet.runtime.benchmark.timing import PERCENTILE_FLOORS, Summary
-
-NOT_RECORDED = "not recorded"
 
 
 @dataclass(frozen=True)
@@ -41,13 +40,15 @@ def heading(result: BenchmarkResult) -> list[str]:
     used = found["cores_used"]
     lines = [
         f"command      {result.command}" if result.command else "",
-        f"processor    {found['cpu'] or NOT_RECORDED}, {found['cores']} cores, governor "
-        f"{found['governor'] or NOT_RECORDED}, memory {_bytes(found['memory_bytes'])}",
+        f"processor    {found['cpu'] or wording.NOT_RECORDED}, {found['cores']} cores, governor "
+        f"{found['governor'] or wording.NOT_RECORDED}, memory "
+        + wording.size(found["memory_bytes"]),
         f"system       {found['os']}, Python {found['python']}, " + ", ".join(packages),
-        f"load         average {_load(found['load_average'])} before, "
-        f"{_load(found['load_average_after'])} after; cores used: {_cores(used['own'])} by this, "
-        f"{_cores(used['others'])} by others",
-        f"GPU          {_gpu(found['gpu'], found['gpu_after'])}",
+        f"load         average {wording.load(found['load_average'])} before, "
+        f"{wording.load(found['load_average_after'])} after; cores used: "
+        f"{wording.cores(used['own'])} by this, {wording.cores(used['others'])} by others",
+        f"GPU          {wording.gpu(found['gpu'], found['gpu_after'])}"
+        + wording.gpu_during(found.get("gpu_during")),
         f"photographs  {_photographs(result)}",
         "measured     wall time of the host, from "
         + ("the photograph's file" if settings["decode"] else "decoded RGB in memory")
@@ -61,13 +62,16 @@ def heading(result: BenchmarkResult) -> list[str]:
 
 def tables(result: BenchmarkResult) -> list[Table]:
     """Everything that was found, as tables."""
-    optional = [query_ratios(result), growth(result), accuracy(result)]
-    return [
+    found = [
         latencies(result),
         stages(result),
+        on_device(result),
         openings(result),
-        *(table for table in optional if table is not None),
+        query_ratios(result),
+        growth(result),
+        accuracy(result),
     ]
+    return [table for table in found if table is not None]
 
 
 def latencies(result: BenchmarkResult) -> Table:
@@ -88,9 +92,12 @@ def latencies(result: BenchmarkResult) -> Table:
             [
                 f"  {m.contender}{' *' if star else ''}",
                 str(found.count),
-                *(_ms(s) for s in (found.minimum, found.median, found.mean, found.deviation)),
+                *(
+                    wording.milliseconds(s)
+                    for s in (found.minimum, found.median, found.mean, found.deviation)
+                ),
                 _tails(found),
-                three_digits(1 / found.mean),
+                wording.three_digits(1 / found.mean),
             ]
         )
     footnotes = ["* keeps nothing of the supports: its query is the whole episode"]
@@ -104,9 +111,34 @@ def stages(result: BenchmarkResult) -> Table:
         title = cell_name(m)
         if [title] not in rows:
             rows.append([title])
-        parts = [f"{name} {_ms(value)}" for name, value in m.stage_medians().items()]
+        parts = [
+            f"{name} {wording.milliseconds(value)}" for name, value in m.stage_medians().items()
+        ]
         rows.append([f"  {m.contender}", " · ".join(parts) or "not told"])
     return Table("stages", ["median milliseconds", "stages"], rows, left=2)
+
+
+def on_device(result: BenchmarkResult) -> Table | None:
+    """What a GPU worked, by its own clock, and how long the host took to tell it."""
+    rows: list[list[str]] = []
+    for m in result.measurements:
+        medians = m.device_medians()
+        if not medians:
+            continue
+        title = cell_name(m)
+        if [title] not in rows:
+            rows.append([title])
+        enqueue = medians.pop("enqueue", None)
+        parts = " · ".join(
+            f"{name} {wording.milliseconds(value)}" for name, value in medians.items()
+        )
+        told = "-" if enqueue is None else wording.milliseconds(enqueue)
+        rows.append([f"  {m.contender}", wording.milliseconds(sum(medians.values())), told, parts])
+    if not rows:
+        return None
+    columns = ["median milliseconds", "device", "enqueue", "by part"]
+    footnote = "device: between the GPU's own events, without copies from and to the host"
+    return Table("on the GPU", columns, rows, [footnote], left=4)
 
 
 def openings(result: BenchmarkResult) -> Table:
@@ -118,12 +150,12 @@ def openings(result: BenchmarkResult) -> Table:
         if isinstance(one.memory, str):
             footnotes.append(f"memory of {one.name}: {one.memory}")
         elif "whole" in one.memory:
-            memory[2] = _bytes(one.memory["whole"])
+            memory[2] = wording.size(one.memory["whole"])
             footnotes.append(f"memory of {one.name}: the peak of the whole process")
         else:
-            memory = [_bytes(one.memory[name]) for name in ("opened", "support", "query")]
+            memory = [wording.size(one.memory[name]) for name in ("opened", "support", "query")]
         times = [one.load, one.first["support"], one.first["query"]]
-        rows.append([one.name, *(_ms(seconds) for seconds in times), *memory])
+        rows.append([one.name, *(wording.milliseconds(seconds) for seconds in times), *memory])
     footnotes.append(
         f"opening and first calls were timed once, {first}; memory is what "
         "is resident in a process of its own, Python included: once open, and the peaks of "
@@ -224,7 +256,9 @@ def _tails(summary: Summary) -> str:
     few = f" (n={summary.count})" if None in values else ""
     if not any(value is not None for value in values):
         return f"n/a{few}"
-    return "/".join("n/a" if value is None else _ms(value) for value in values) + few
+    return (
+        "/".join("n/a" if value is None else wording.milliseconds(value) for value in values) + few
+    )
 
 
 def _description(one: ContenderRecord) -> str:
@@ -241,41 +275,3 @@ def _photographs(result: BenchmarkResult) -> str:
     )
     kind = "noise, no photographs" if result.photographs["synthetic"] else "photographs"
     return f"supports {supports}; {len(result.photographs['queries'])} queries; {kind}"
-
-
-def _gpu(before: dict[str, str] | None, after: dict[str, str] | None) -> str:
-    if before is None:
-        return NOT_RECORDED
-    clock = f"{before['sm_clock_mhz']}"
-    if after is not None:
-        clock += f"→{after['sm_clock_mhz']}"
-    return (
-        f"{before['name']}, driver {before['driver']}, clock {clock} MHz, "
-        f"{before['temperature_c']} °C, power limit {before['power_limit_w']} W"
-    )
-
-
-def _ms(seconds: float) -> str:
-    return three_digits(1000 * seconds)
-
-
-def three_digits(value: float) -> str:
-    """A number as text with the digits that mean something: 0.123, 1.23, 12.3, 123, 1234."""
-    for digits, below in ((3, 1), (2, 10), (1, 100)):
-        if value < below:
-            return f"{value:.{digits}f}"
-    return f"{value:.0f}"
-
-
-def _bytes(number: int | None) -> str:
-    if number is None:
-        return NOT_RECORDED
-    return f"{number / 2**30:.1f} GiB" if number >= 2**30 else f"{number / 2**20:.0f} MiB"
-
-
-def _load(average: list[float] | None) -> str:
-    return NOT_RECORDED if average is None else f"{average[0]:.2f}"
-
-
-def _cores(used: float | None) -> str:
-    return NOT_RECORDED if used is None else f"{used:.2f}"

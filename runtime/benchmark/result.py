@@ -28,6 +28,7 @@ class Measurement:
         classes: number of classes.
         seconds: every sample in the order of the rounds, none left out.
         stages: the same calls by stage.
+        device: the same calls on a GPU, by its own clock, and "enqueue", the host's part.
     """
 
     contender: str
@@ -36,6 +37,7 @@ class Measurement:
     classes: int
     seconds: list[float]
     stages: dict[str, list[float]]
+    device: dict[str, list[float]] = field(default_factory=dict)
 
     @cached_property
     def summary(self) -> Summary:
@@ -50,6 +52,10 @@ class Measurement:
             rest = [all_ - part for all_, part in zip(self.seconds, accounted, strict=True)]
             medians["other"] = max(summarise(rest).median, 0.0)
         return medians
+
+    def device_medians(self) -> dict[str, float]:
+        """Median seconds of each part on a GPU; none where there is no GPU."""
+        return {name: summarise(samples).median for name, samples in self.device.items()}
 
 
 @dataclass(frozen=True)
@@ -84,7 +90,7 @@ class BenchmarkResult:
         settings: scenarios, shots, classes, and how long was measured.
         photographs: the supports by class, the queries, and whether they are noise.
         environment: see ``describe_environment``; after the run also "load_average_after",
-            "cores_used" and "gpu_after".
+            "cores_used", "gpu_after" and "gpu_during" (see ``nvml.Watch``).
         contenders: the first is the bundle, by whose times the others' are divided.
         measurements: by shots, classes and scenario; then in the order of the contenders.
         reference: name of the contender whose masks the others are compared with, or None.
@@ -136,6 +142,7 @@ def write_result(path: str | Path, result: BenchmarkResult) -> None:
     for plain, measurement in zip(document["measurements"], result.measurements, strict=True):
         plain["summary"] = asdict(measurement.summary)
         plain["stage_medians"] = measurement.stage_medians()
+        plain["device_medians"] = measurement.device_medians()
     write_json(path, document)
 
 
@@ -167,7 +174,7 @@ def read_result(path: str | Path) -> BenchmarkResult:
         fields = {name: document[name] for name in BenchmarkResult.__dataclass_fields__}
         fields["contenders"] = [ContenderRecord(**record) for record in fields["contenders"]]
         fields["measurements"] = [
-            Measurement(**{name: plain[name] for name in Measurement.__dataclass_fields__})
+            Measurement(**{n: {"device": {}, **plain}[n] for n in Measurement.__dataclass_fields__})
             for plain in fields["measurements"]
         ]
     except (KeyError, TypeError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from typing import Any
@@ -16,6 +17,7 @@ from arnet.runtime.benchmark.environment import (
 )
 from arnet.runtime.benchmark.gpu import describe_gpu
 from arnet.runtime.benchmark.memory import peak_memory
+from arnet.runtime.benchmark.nvml import Watch
 from arnet.runtime.benchmark.result import BenchmarkResult, ContenderRecord, Measurement
 from arnet.runtime.benchmark.scenarios import (
     SCENARIOS,
@@ -116,7 +118,9 @@ def run(
     sampling = Sampling.suited(any(on_gpu.values()), plan.duration, plan.min_samples)
     accuracy = _accuracy(opened, workload, plan, reference, progress)
     began = ProcessorTimes.now()
-    measurements = _measure(opened, workload, plan, sampling, progress)
+    with Watch() if any(on_gpu.values()) else nullcontext() as watch:
+        measurements = _measure(opened, workload, plan, sampling, progress)
+    environment["gpu_during"] = None if watch is None else watch.summary()
     environment["cores_used"] = ProcessorTimes.now().cores_since(began)
     environment["load_average_after"] = load_average()
     environment["gpu_after"] = describe_gpu()
@@ -192,7 +196,8 @@ def _measure(
 
         for name, samples in measure(calls, sampling, told).items():
             cell = (name, scenario, shots, classes)
-            measurements.append(Measurement(*cell, samples.seconds, samples.stages))
+            found = Measurement(*cell, samples.seconds, samples.stages, samples.device)
+            measurements.append(found)
     progress("measured", len(cells), len(cells))
     return measurements
 

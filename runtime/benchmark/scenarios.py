@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
-from arnet.runtime.benchmark.timing import Call
+from arnet.runtime.benchmark.timing import DEVICE, Call
 from arnet.runtime.benchmark.workload import Photograph
 from arnet.runtime.images import read_image
 from arnet.runtime.segmentation import FewShotSegmenter
@@ -107,7 +107,8 @@ def call_of(
         decode: also read the photographs from their files (their annotations not).
 
     Returns:
-        The call. Its stages are those the segmenter tells, and "read", "learn" and "labels".
+        The call. Its stages are those the segmenter tells, and "read", "learn" and "labels"; those
+        of a GPU begin with ``DEVICE``.
     """
     states = learn(segmenter, supports) if scenario == "query" else {}
 
@@ -131,6 +132,7 @@ def call_of(
             segmentation.labels()
             stages |= segmentation.seconds
             stages["labels"] = time.perf_counter() - began
+            stages |= {f"{DEVICE}{name}": spent for name, spent in segmentation.device.items()}
         return stages
 
     return call

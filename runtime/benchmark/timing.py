@@ -16,6 +16,10 @@ The floors of MLPerf for the 90th and the 99th; that of the 95th lies between th
 Call = Callable[[int], dict[str, float]]
 """Works on the i-th input and returns the seconds of each stage, as far as they are known."""
 
+DEVICE = "device: "
+"""How the name of a part begins whose seconds a GPU told by its own clock: they lie within the
+others and are kept apart from them."""
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -58,17 +62,22 @@ class Samples:
     Attributes:
         seconds: wall time of each call.
         stages: seconds of each stage, by its name, as long as ``seconds``.
+        device: the same by the clock of a GPU.
     """
 
     seconds: list[float] = field(default_factory=list)
     stages: dict[str, list[float]] = field(default_factory=dict)
+    device: dict[str, list[float]] = field(default_factory=dict)
 
     def add(self, seconds: float, stages: Mapping[str, float]) -> None:
         """Add a call; a stage that it did not have took no time."""
-        for name in [*self.stages, *stages]:
-            column = self.stages.setdefault(name, [0.0] * len(self.seconds))
-            if len(column) == len(self.seconds):
-                column.append(stages.get(name, 0.0))
+        host = {name: spent for name, spent in stages.items() if not name.startswith(DEVICE)}
+        device = {name.removeprefix(DEVICE): stages[name] for name in stages.keys() - host.keys()}
+        for columns, parts in ((self.stages, host), (self.device, device)):
+            for name in [*columns, *parts]:
+                column = columns.setdefault(name, [0.0] * len(self.seconds))
+                if len(column) == len(self.seconds):
+                    column.append(parts.get(name, 0.0))
         self.seconds.append(seconds)
 
 

@@ -146,6 +146,22 @@ def test_the_bundle_is_compared_with_the_model_by_other_means(
     assert "is not what the bundle was exported from" in finished.out
 
 
+def test_our_kernels_in_torch_are_taken_apart(
+    bench, checkpoint: Path, support: Path, tmp_path: Path
+) -> None:
+    against = ("--checkpoint", checkpoint, "--against", "torch,torch-kernels", "--ablate")
+    options = ("--shots", "1", "--scenario", "query", "--json", tmp_path / "bench.json")
+    bench(*against, *options)
+    document = json.loads((tmp_path / "bench.json").read_text())
+    records = {record["name"]: record for record in document["contenders"]}
+    assert list(records)[:4] == ["bundle", "torch", "torch-kernels", "no masked_pool"]
+    assert {"no kernels", "no graphs", "a graph per stage"} <= records.keys()
+    assert records["no kernels"]["description"]["kernels"] == "none"
+    for name in list(records)[2:]:
+        assert records[name]["accuracy"]["largest_difference"] < 1e-3, name
+    assert records["bundle"]["accuracy"]["largest_difference"] > 0.1  # another model
+
+
 # Bad input.
 
 
@@ -166,6 +182,7 @@ def bench_fails(fails: Fails, bundle: Path, support: Path, query: Path) -> Fails
         (("--scenario", "query,train"), "there is no 'train'"),
         (("--engine", "abacus"), "there is no engine 'abacus'"),
         (("--synthetic",), "in place of --support and --query"),
+        (("--ablate",), "--ablate takes torch-kernels apart"),
         (("--against", "torch"), "--against torch needs the checkpoint"),
         (("--against", "torch,tpu", "--checkpoint", "c"), "there is no 'tpu'"),
         (("--json", "."), ". is a folder"),

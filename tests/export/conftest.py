@@ -115,8 +115,7 @@ def drive() -> Callable[[Stages, Task], dict[str, Tensor]]:
 
         def learn(images: Tensor, masks: Tensor) -> dict[str, Tensor]:
             shots = [
-                support(image[None], mask[None])
-                for image, mask in zip(images, masks, strict=True)
+                support(image[None], mask[None]) for image, mask in zip(images, masks, strict=True)
             ]
             state = {name: torch.cat([shot[name] for shot in shots]) for name in layout.per_shot}
             return state | (run("fuse_support", state["prototype"]) if layout.per_class else {})

@@ -1,6 +1,7 @@
 """Launches through the real cuda.core and pycuda, over a driver that runs kernels on the processor.
 
-What is tested is the packing of arguments and the launch arithmetic. The code that is loaded is
+What is tested is the packing of arguments and the launch arithmetic; "torch" is what the operators
+of torch call on a GPU. The code that is loaded is
 the shipped PTX: NVRTC does not run beside a driver that is not whole.
 """
 
@@ -22,7 +23,7 @@ from arnet.kernels.errors import KernelError
 from arnet.kernels.launch import CudaCoreLauncher, Prepared, PycudaLauncher
 
 HERE = Path(__file__).parent
-LIBRARIES = {"cuda.core": "cuda-core", "pycuda": "pycuda"}
+LIBRARIES = {"cuda.core": "cuda-core", "pycuda": "pycuda", "torch": "torch"}
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from arnet.runtime.benchmark import report
+from arnet.runtime.benchmark import report, wording
 from arnet.runtime.benchmark.result import Measurement
 
 
@@ -110,4 +110,4 @@ def test_the_parity_of_the_manifest_is_told_value_by_value() -> None:
     ("value", "shown"), [(0.01234, "0.012"), (1.234, "1.23"), (12.34, "12.3"), (1234.5, "1234")]
 )
 def test_three_digits_are_enough(value: float, shown: str) -> None:
-    assert report.three_digits(value) == shown
+    assert wording.three_digits(value) == shown

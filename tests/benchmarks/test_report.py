@@ -1,0 +1,109 @@
+"""The page says what the JSON says, no more: what has not run has no figure."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.drive import STEPS
+from benchmarks.report import DOCS, NOTHING, found, line, number, page, write
+from benchmarks.rows import ROWS, Row, verdict
+
+
+def results(**rows: dict) -> dict:
+    step = {"status": "done", "seconds": 1, "error": "", "rows": {}, "facts": {}}
+    found = {**NOTHING, "date": "2030-01-01", "steps": {}}
+    for name, row in rows.items():
+        name = name.replace("__", "/").replace("_", "-") if name not in ROWS else name
+        found["steps"].setdefault(ROWS[name].step, {**step, "rows": {}})["rows"][name] = row
+    return found
+
+
+def test_the_page_in_docs_is_made_from_its_json() -> None:
+    stored = json.loads((DOCS / "gpu-results.json").read_text(encoding="utf-8"))
+    assert (DOCS / "gpu-results.md").read_text(encoding="utf-8") == page(stored)
+
+
+def test_every_row_that_has_not_run_says_so() -> None:
+    text = page(NOTHING)
+    assert "Nothing of this has run on a GPU yet" in text
+    assert text.count("| not yet run |") == len(ROWS)
+    for row in ROWS.values():
+        assert f"| {row.what} |" in text
+        assert row.step in STEPS
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "device time, fp16 | ≤ 1 ms |",
+        "host to host, fp16 | ≤ 1.5 ms |",
+        "faster than torch eager fp32 as drawn, supports included, host to host | ≥ 10 x |",
+        "faster than torch.compile fp16 as drawn, support features cached, host to host | ≥ 3 x |",
+        "`masked_pool` fp16, larger than the L2, k = 5, of the copy bandwidth | ≥ 60 % |",
+        "`masked_shift_sum` fp16, larger than the L2, k = 1, of the copy bandwidth | ≥ 60 % |",
+        "`masked_shift_sum` fp16, batch 1, k = 5, over (launch + 2 floors) | ≤ 1 x |",
+        "`forget_enhance` fp16, the stack for k = 5 | < 20 µs |",
+        "allocations by torch's allocator | ≤ 0 |",
+        "synchronisations but the one that waits for the answer | ≤ 0 |",
+        "`arnet export --engine fp8`: census and parity gate |",
+        "`postprocess_labels`, racecheck |",
+    ],
+)
+def test_the_targets_of_the_design_stand_there(text: str) -> None:
+    assert f"| {text}" in page(NOTHING)
+
+
+def test_golden_lines() -> None:
+    row = Row("", "a | b", "query", "ms", ("<=", 1.0))
+    assert line(row, {"value": 0.8712, "passed": True, "detail": "why"}) == (
+        "| a \\| b | ≤ 1 ms | 0.871 ms | yes | why |\n"
+    )
+    assert "| 1.23 ms | **no** |" in line(row, {"value": 1.234, "passed": False, "detail": ""})
+    assert line(row, {"error": "X: y"}) == "| a \\| b | ≤ 1 ms | failed | no | X: y |\n"
+    assert line(row, {"skipped": "none here"}).endswith("| not yet run |  | none here |\n")
+    # Of a rehearsal no figure is told.
+    rehearsed = line(row, {"value": 0.5, "passed": True, "detail": "0.5 ms"}, rehearsed=True)
+    assert rehearsed == "| a \\| b | ≤ 1 ms | rehearsed |  |  |\n"
+
+
+def test_the_verdict_follows_from_the_target() -> None:
+    assert [verdict(Row("", "", "", "", ("<", 20.0)), value) for value in (19.9, 20.0)] == [1, 0]
+    assert [verdict(ROWS["query/eager"], value) for value in (9.9, 10.0)] == [False, True]
+    assert verdict(ROWS["query/enqueue"], 1.0) is None
+    assert verdict(ROWS["query/host"], None) is None
+    assert verdict(ROWS["query/host"], float("nan")) is False
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0"), (0.5, "0.5"), (12.345, "12.3"), (4312.7, "4313"), (1.2e-6, "1.2e-06")],
+)
+def test_golden_numbers(value: float, text: str) -> None:
+    assert number(value) == text
+
+
+def test_a_step_that_ended_before_a_row_explains_it() -> None:
+    given = results(query__device={"value": 0.5, "passed": True, "detail": ""})
+    given["steps"]["query"] |= {"status": "stopped", "error": "stopped after 110 s"}
+    assert found(given, "query/device")["value"] == 0.5
+    assert found(given, "query/host") == {"error": "stopped after 110 s"}
+    text = page(given)
+    assert "| host to host, fp16 | ≤ 1.5 ms | failed | no | stopped after 110 s |" in text
+    assert "| query | stopped: stopped after 110 s | 1 |" in text
+
+
+def test_it_is_written_to_docs_unless_it_is_a_rehearsal(tmp_path: Path) -> None:
+    given = results(query__device={"value": 0.5, "passed": True, "detail": ""})
+    write(given, tmp_path)
+    assert json.loads((tmp_path / "gpu-results.json").read_text()) == given
+    assert "| device time, fp16 | ≤ 1 ms | 0.5 ms | yes |" in (
+        tmp_path / "gpu-results.md"
+    ).read_text(encoding="utf-8")
+    with pytest.raises(ValueError, match="rehearsal"):
+        write({**given, "dry_run": True}, tmp_path)
+    with pytest.raises(ValueError, match="no result"):
+        write({"format": "arnet-benchmark"}, tmp_path)
+    assert "rehearsal on a processor: nothing below is a figure" in page({**given, "dry_run": True})
