@@ -80,7 +80,8 @@ def fill_circle(x: float, y: float, radius: float, size: tuple[int, int]) -> NDA
         (H, W) bool.
     """
     rows, columns = np.ogrid[: size[0], : size[1]]
-    return (columns + 0.5 - x) ** 2 + (rows + 0.5 - y) ** 2 <= radius**2
+    inside: NDArray[np.bool_] = np.hypot(columns + 0.5 - x, rows + 0.5 - y) <= radius
+    return inside
 
 
 def component_boxes(mask: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -28,7 +28,8 @@ def brain_graphs(graphs, stages, episodes):
 
 
 def test_every_precision_is_known_everywhere() -> None:
-    assert set(PRECISIONS) == set(STORED) == set(COMPUTED) == {name for name in BOUNDS if " " not in name}
+    bounds = {name for name in BOUNDS if " " not in name}
+    assert set(PRECISIONS) == set(STORED) == set(COMPUTED) == bounds
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "fp16", "int8"])

@@ -48,6 +48,8 @@ def test_box_takes_corners_in_any_order():
 
 def test_circle():
     assert rows(fill_circle(2, 2, 1.6, (4, 4))) == [".##.", "####", "####", ".##."]
+    assert fill_circle(2, 2, 1e200, (4, 4)).all()  # its square would be no number
+    assert not fill_circle(1e200, 2, 3, (4, 4)).any()
 
 
 def test_polygon_area_is_close_to_its_true_area():
