@@ -21,6 +21,7 @@ FOLDERS = {
     "arnet.export": ROOT / "export",
     "arnet.kernels": ROOT / "kernels",
     "arnet.runtime": ROOT / "runtime",
+    "arnet.weights": ROOT / "weights",
 }
 HEAVY = ("torch", "torchvision", "onnx", "pydantic", "yaml", "safetensors")
 
@@ -82,6 +83,7 @@ def shipped() -> set[str]:
         for folder in ("sources", "prebuilt")
         for path in (ROOT / "kernels" / folder).iterdir()
     }
+    data |= {f"arnet/weights/{path.name}" for path in (ROOT / "weights").glob("[!_]*.*")}
     return names | data | {"arnet/py.typed"}
 
 
@@ -127,7 +129,7 @@ def test_the_installed_wheel_runs_from_another_folder(installed: Path, tmp_path:
     assert finished.stdout == f"arnet {__version__}\n", finished.stderr
 
 
-def test_the_installed_wheel_has_the_four_folders_under_one_name(
+def test_the_installed_wheel_has_the_folders_under_one_name(
     installed: Path, tmp_path: Path
 ) -> None:
     code = (

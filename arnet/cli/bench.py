@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from arnet.cli import bench_output, console
+from arnet.runtime import shipped
 from arnet.runtime.errors import CheckpointError, ConfigError, OutputError
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def bench(
 
     Examples:
       arnet bench horse.bundle --support examples/horse --query examples/queries \
-        --checkpoint weights/arnet-r18.safetensors --against torch --json bench.json
+        --checkpoint arnet-r18 --against torch --json bench.json
       arnet bench --plot bench.json --out bench.png
     """
     if plot is not None:
@@ -147,7 +148,10 @@ def bench(
         min_samples,
         decode,
     )
+    bundle = shipped.find(bundle, shipped.BUNDLE)
     names = () if against is None else _words("--against", against, AGAINST)
+    if checkpoint is not None:
+        checkpoint = shipped.find(checkpoint, shipped.CHECKPOINT)
     _check(names, checkpoint, json, out)
     if ablate and KERNELS not in names:
         raise ConfigError(

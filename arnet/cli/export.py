@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from arnet.cli import console
+from arnet.runtime import shipped
 
 if TYPE_CHECKING:
     from arnet.checkpoint import Checkpoint
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
     from arnet.export.parity import Parity
 
 CheckpointOption = Annotated[
-    Path, typer.Option(help="checkpoint.safetensors of arnet train.", show_default=False)
+    Path,
+    typer.Option(
+        help="checkpoint.safetensors of arnet train, or the name of one that comes with arnet.",
+        show_default=False,
+    ),
 ]
 SupportOption = Annotated[
     list[Path] | None,
@@ -103,7 +108,7 @@ def export(
     is kept as NAME.failed, and the command ends with 1.
 
     Example:
-      arnet export --checkpoint weights/arnet-r18.safetensors \
+      arnet export --checkpoint arnet-r18 \
         --support examples/horse --support examples/dog --out bundle
     """
     console.need_torch()
@@ -127,6 +132,7 @@ def export(
         tools = find(shlex.join(["arnet", *sys.argv[1:]]))
         plans = PlanOptions(engine, hardware, version_compatible, max_shots, max_classes)
     check_place(out, overwrite)
+    checkpoint = shipped.find(checkpoint, shipped.CHECKPOINT)
     loaded = load_checkpoint(checkpoint)
     chosen, source = _episodes(loaded, support or [], data, episodes)
     options = ExportOptions(size, precision or "fp32", store, plugins == "auto", overwrite, plans)
@@ -170,7 +176,7 @@ def parity(
     Ends with 1 if the bundle is out of the bounds of its precision.
 
     Example:
-      arnet parity bundle --checkpoint weights/arnet-r18.safetensors \
+      arnet parity bundle --checkpoint arnet-r18 \
         --support examples/horse
     """
     console.need_torch()
@@ -181,6 +187,8 @@ def parity(
     from arnet.runtime.bundle import Bundle
     from arnet.runtime.errors import BundleError
 
+    bundle = shipped.find(bundle, shipped.BUNDLE)
+    checkpoint = shipped.find(checkpoint, shipped.CHECKPOINT)
     manifest = Bundle.open(bundle).manifest
     loaded = load_checkpoint(checkpoint)
     if manifest.checkpoint.sha256 != loaded.sha256:

@@ -1,0 +1,1 @@
+"""Models that come with arnet; ``arnet.runtime.shipped`` finds them by name."""
