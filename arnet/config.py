@@ -70,10 +70,11 @@ class ModelConfig:
     refine_vector: Literal["annotation", "predicted"] = "annotation"
     """Mask that pools the vector of the MRM: the given one (eq. 5, "given by MPM"), or the
     re-predicted s: the active reference carried one step further."""
-    prior: bool = False
-    """Not in the paper. A similarity map of the frozen layer3 (arnet/modeling/prior.py) is one more
-    input of the MRM and is added to its result, so that what is far from every class of the
-    training is found at least as well as without any training."""
+    prior: Annotated[float, Field(ge=0)] = 0.0
+    """Not in the paper; 0 leaves it out. A similarity map of the frozen layer3
+    (arnet/modeling/prior.py), multiplied with this number, is one more input of the MRM and is
+    added to its result, so that what is far from every class of the training is found about as
+    well as without any training. A similarity of a few hundredths decides: 10 to 30."""
     pairing: Literal["mean", "concatenate"] = "mean"
     """k pairs [q1_i; s_i] in the MRM: their mean, so that one model serves any k, or all 4k
     channels, which needs ``pairing_shots`` supports exactly."""

@@ -143,13 +143,13 @@ class Refinement(nn.Module):
         x = (given["query_refine"] + self.places(refine)).relu()
         refined = self.conv2(x)
         maps = [self.masks(given, q1, s)]
-        if self.prior_scale is not None:
+        if self.prior_scale:
             maps.append(self.prior_scale * self.prior(given))
         total = refined.shape[0]
         guides = [each.to(refined.dtype).expand(total, -1, -1, -1) for each in maps]
         x = self.attention(torch.cat([*guides, refined], dim=1))
         margins: Tensor = self.aspp(x + self.residual(x))
-        if self.prior_scale is not None:
+        if self.prior_scale:
             margins = margins + guides[1]
         return margins.amax(dim=0, keepdim=True) if self.fusion == "mask" else margins
 

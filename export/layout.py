@@ -51,7 +51,7 @@ def layout_of(config: ModelConfig) -> Layout:
         "query_taps": mpm2 and config.masked_features,
         "query_refine": mrm,
         "query_attend": attention,
-        "query_deep": config.prior,
+        "query_deep": bool(config.prior),
     }
     per_shot = {
         "match": mpm1,
@@ -60,7 +60,7 @@ def layout_of(config: ModelConfig) -> Layout:
         "prototype": fused or (attention and not predicted),
         "refine": alone and not predicted,
         "support_features": predicted,
-        "prior": config.prior,
+        "prior": bool(config.prior),
     }
     outputs = {"margins": True, "first": mpm1, "supports": mpm2}
     shares = mpm1 or (mrm and not alone and not paired)

@@ -113,7 +113,7 @@ class DrawnSegmenter:
         state = {"images": pixels, "masks": guides.astype(np.float32)}
         if not self.caches_support:
             return state
-        outputs = ["features", "small", "vectors", *["prior"] * self.model.config.prior]
+        outputs = ["features", "small", "vectors", *["prior"] * bool(self.model.config.prior)]
         session = self._session(
             "support", len(images), Support(self.model, self.size, self.grid), state, outputs
         )

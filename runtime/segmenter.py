@@ -12,6 +12,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from arnet.runtime import shipped
 from arnet.runtime.bundle import Bundle, TensorInfo
 from arnet.runtime.bundle.contract import check_stages
 from arnet.runtime.engines import AUTO, Engine, QueryEngine, Value, open_engine
@@ -63,7 +64,7 @@ class Segmenter:
         """Open a bundle.
 
         Args:
-            path: its folder or zip.
+            path: its folder or zip, or the name of one that comes with arnet.
             engine: see ``open_engine``.
             threads: processor threads of one computation; None for one per core.
 
@@ -71,7 +72,7 @@ class Segmenter:
             BundleError: if it is damaged, incomplete or newer.
             EngineError: if the engine is not there.
         """
-        bundle = Bundle.open(path)
+        bundle = Bundle.open(shipped.find(Path(path), shipped.BUNDLE))
         check_stages(bundle.manifest)  # before an engine spends time on it
         return cls(bundle, open_engine(bundle, engine, threads))
 

@@ -63,7 +63,7 @@ def open_segmenter(
     if bundle is not None:
         from arnet.runtime.segmenter import Segmenter
 
-        return Segmenter.load(shipped.find(bundle, shipped.BUNDLE), engine or "auto", threads)
+        return Segmenter.load(bundle, engine or "auto", threads)
     assert checkpoint is not None
     console.need_torch()
     from arnet.segmenter import TorchSegmenter

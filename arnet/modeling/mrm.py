@@ -25,13 +25,11 @@ class MRM(nn.Module):
         aspp_rates: Sequence[int] = (6, 12, 18),
         norm: Norm = "none",
         dropout: float = 0.0,
-        prior: bool = False,
+        prior: float = 0.0,
     ) -> None:
         super().__init__()
-        width = channels + mask_channels + prior
-        # What the prior is multiplied with where it is added to the result; a similarity of a few
-        # hundredths decides.
-        self.prior_scale = nn.Parameter(torch.tensor(10.0)) if prior else None
+        width = channels + mask_channels + bool(prior)
+        self.prior_scale = prior
         self.conv1 = convolution_block(2 * in_channels, channels, norm=norm)
         self.conv2 = convolution_block(channels, channels, norm=norm)
         self.attention = CBAM(width, cbam_reduction, cbam_kernel)
@@ -59,8 +57,7 @@ class MRM(nn.Module):
         joined = torch.cat([query, tile(vector.to(query.dtype), query)], dim=1)
         refined = self.conv2(self.conv1(joined))
         maps = [masks, refined]
-        if self.prior_scale is not None:
-            assert prior is not None
+        if prior is not None:
             prior = self.prior_scale * prior
             maps.insert(1, prior)
         x = self.attention(torch.cat([m.to(refined.dtype) for m in maps], dim=1))

@@ -149,7 +149,8 @@ def test_precisions(exports, tmp_path, options, requested, weights) -> None:
     bundle = Bundle.open(made.path)
     precision = bundle.manifest.precision
     assert (precision.requested, precision.weights) == (requested, weights)
-    assert made.parity.precision == requested
+    rounded = " of fp16 weights" if "store" in options else ""  # they have bounds of their own
+    assert made.parity.precision == requested + rounded
     assert made.parity.changed < 0.05
     main = "float16" if requested == "fp16" else "float32"
     assert max(precision.built["encode_image"], key=precision.built["encode_image"].get) == main

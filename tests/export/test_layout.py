@@ -33,7 +33,7 @@ LAYOUTS = {
         "together": False,
     },
     ("pairing=concatenate", "pairing_shots=2"): {"together": False, "shots": 2},
-    ("prior=true",): {
+    ("prior=10",): {
         "image": ("features", "deep"),
         "query": (*QUERY, "query_deep"),
         "per_shot": ("match", "self", "prototype", "prior"),

@@ -29,7 +29,7 @@ def make(*overrides: str) -> ARNet:
 
 
 def test_an_untrained_model_with_a_prior_says_what_the_prior_says() -> None:
-    model = make("prior=true", "backbone.name=resnet18")
+    model = make("prior=10", "backbone.name=resnet18")
     torch.nn.init.zeros_(model.mrm.aspp.classify.weight)
     query, support = torch.randn(1, 384, 9, 9), torch.randn(1, 2, 384, 9, 9)
     masks = (torch.rand(1, 2, 65, 65) > 0.5).float()

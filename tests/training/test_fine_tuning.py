@@ -7,7 +7,7 @@ from arnet.training.fine_tuning import fine_tuning
 
 
 def test_the_model_stays_and_the_data_are_a_folder() -> None:
-    overrides = ["model.prior=true", "model.channels=96", "data.kind=pascal", "data.image_size=257"]
+    overrides = ["model.prior=10", "model.channels=96", "data.kind=pascal", "data.image_size=257"]
     trained = load_config(None, overrides)
     config = fine_tuning(trained, Path("runs/mine"))
     assert config.model == trained.model and config.data.image_size == 257
