@@ -99,8 +99,9 @@ def test_chosen_classes(checkpoint):
     assert list(result["scores"]["q2"]["per_class"]) == ["disc"] and list(result["pairs"]) == [
         "disc"
     ]
+    assert set(run(checkpoint, classes=("*s*",))["pairs"]) == {"disc", "square"}
     with pytest.raises(DataError, match="no class hat") as caught:
-        run(checkpoint, classes=("hat",))
+        run(checkpoint, classes=("disc", "hat"))
     assert "square, disc, bar" in caught.value.hint
 
 
