@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import signal
 import threading
 import time
 
@@ -158,9 +159,14 @@ def test_ctrl_c_reaches_a_build_that_runs() -> None:
             time.sleep(0.01)
         stopped.set()
 
-    threading.Timer(0.3, _thread.interrupt_main).start()
-    with pytest.raises(KeyboardInterrupt):
-        interruptible(work, progress)
+    # Where the tests run in the background, SIGINT is ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        threading.Timer(0.3, _thread.interrupt_main).start()
+        with pytest.raises(KeyboardInterrupt):
+            interruptible(work, progress)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert progress.cancelled and stopped.is_set()  # it was waited for
 
 
