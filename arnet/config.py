@@ -79,6 +79,9 @@ class ModelConfig:
     """k pairs [q1_i; s_i] in the MRM: their mean, so that one model serves any k, or all 4k
     channels, which needs ``pairing_shots`` supports exactly."""
     pairing_shots: Positive = 5
+    cbam: Literal["input", "residual", "none"] = "input"
+    """Where the MRM has its CBAM: X = CBAM(F4) (eq. 7), on the residual branch instead, as a block
+    of a ResNet with CBAM has it, X = F4, ASPP(X ⊕ CBAM(conv(conv(X)))), or nowhere."""
     cbam_reduction: Positive = 16
     cbam_kernel: Positive = 7
     aspp_rates: Annotated[tuple[Positive, ...], Field(min_length=1)] = (6, 12, 18)

@@ -20,7 +20,8 @@ def load_config(
     """Read a YAML file and apply overrides such as ``train.batch_size=8``.
 
     Args:
-        path: YAML file with any of the keys of ``Config``; what it leaves out is that of ``base``.
+        path: YAML file with any of the keys of ``Config``; what it leaves out is that of the file
+            that its own key ``base`` names, seen from its folder, or else that of ``base``.
         overrides: ``dotted.key=value``, the value in YAML, applied in order; a number in the key
             counts the places of a list, ``train.stages.0.iterations=5``.
         base: what neither says; None is the defaults.
@@ -31,21 +32,8 @@ def load_config(
     tree = config_to_dict(base or Config())
     overrides = list(overrides)
     if path is not None:
-        try:
-            loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise ConfigError(
-                f"there is no configuration file {path}",
-                "configs/ in the repository has some to start from",
-            ) from None
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ConfigError(
-                f"{path} is not readable YAML: {_one_line(error)}",
-                "the line above is where reading stopped; configs/ has some to compare with",
-            ) from error
-        if loaded is not None and not isinstance(loaded, dict):
-            raise ConfigError(f"{path} is not a mapping of keys to values", "start from configs/")
-        _merge(tree, loaded or {})
+        for layer in _layers(path):
+            _merge(tree, layer)
     for override in overrides:
         _apply(tree, override)
     sources = [str(path)] if path else []
@@ -80,6 +68,34 @@ def with_model(config: Config, **changes: Any) -> Config:
     tree = config_to_dict(config)
     tree["model"].update(changes)
     return config_from_dict(tree, source="the command line")
+
+
+def _layers(path: Path, above: tuple[Path, ...] = ()) -> list[dict[str, Any]]:
+    """What the files say, beginning with the one at the bottom of the chain of ``base``."""
+    if path.resolve() in above:
+        raise ConfigError(f"{path} is its own base", "remove the key base from one of the files")
+    try:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(
+            f"there is no configuration file {path}",
+            "configs/ in the repository has some to start from",
+        ) from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(
+            f"{path} is not readable YAML: {_one_line(error)}",
+            "the line above is where reading stopped; configs/ has some to compare with",
+        ) from error
+    if loaded is None:
+        return []
+    if not isinstance(loaded, dict):
+        raise ConfigError(f"{path} is not a mapping of keys to values", "start from configs/")
+    base = loaded.pop("base", None)
+    if base is None:
+        return [loaded]
+    if not isinstance(base, str):
+        raise ConfigError(f"the base of {path} is {base!r}", "name a file, such as full.yaml")
+    return [*_layers(path.parent / base, (*above, path.resolve())), loaded]
 
 
 def _merge(tree: dict[str, Any], changes: Mapping[str, Any]) -> None:

@@ -34,6 +34,28 @@ def test_overrides_win_over_the_file_and_the_last_over_the_first(tmp_path):
     assert load_config(path).train.batch_size == 6
 
 
+def test_a_file_says_only_how_it_differs_from_its_base(tmp_path):
+    (tmp_path / "full.yaml").write_text("train: {seed: 5, batch_size: 6}\nmodel: {channels: 64}\n")
+    (tmp_path / "deep").mkdir()
+    middle, last = tmp_path / "deep" / "middle.yaml", tmp_path / "deep" / "last.yaml"
+    middle.write_text("base: ../full.yaml\ntrain: {seed: 7}\n")
+    last.write_text("base: middle.yaml\nmodel: {mask: hard}\n")
+    config = load_config(last, ["train.clip=2"])
+    assert (config.train.seed, config.train.batch_size, config.train.clip) == (7, 6, 2)
+    assert (config.model.channels, config.model.mask) == (64, "hard")
+
+
+@pytest.mark.parametrize(
+    ("base", "said"),
+    [("none.yaml", "no configuration file"), ("config.yaml", "own base"), ("3", "is 3")],
+)
+def test_a_base_that_is_none(tmp_path, base, said):
+    path = tmp_path / "config.yaml"
+    path.write_text(f"base: {base}\n")
+    with pytest.raises(ConfigError, match=said):
+        load_config(path)
+
+
 def test_an_empty_file_has_the_defaults(tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text("# nothing\n")

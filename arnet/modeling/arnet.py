@@ -125,6 +125,7 @@ class ARNet(nn.Module):
             config.norm,
             config.dropout,
             config.prior,
+            config.cbam,
         )
         self.cmm: CMM | None = None
         self.shot_attention: ShotAttention | None = None

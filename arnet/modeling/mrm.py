@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,9 @@ from torch import Tensor, nn
 from arnet.modeling.aspp import ASPP
 from arnet.modeling.cbam import CBAM
 from arnet.modeling.layers import Norm, convolution_block, tile
+
+Placement = Literal["input", "residual", "none"]
+"""Where the CBAM stands."""
 
 
 class MRM(nn.Module):
@@ -26,16 +30,20 @@ class MRM(nn.Module):
         norm: Norm = "none",
         dropout: float = 0.0,
         prior: float = 0.0,
+        cbam: Placement = "input",
     ) -> None:
         super().__init__()
         width = channels + mask_channels + bool(prior)
         self.prior_scale = prior
         self.conv1 = convolution_block(2 * in_channels, channels, norm=norm)
         self.conv2 = convolution_block(channels, channels, norm=norm)
-        self.attention = CBAM(width, cbam_reduction, cbam_kernel)
+        attention = nn.Identity() if cbam == "none" else CBAM(width, cbam_reduction, cbam_kernel)
+        self.attention = attention if cbam == "input" else nn.Identity()
         self.residual = nn.Sequential(
             convolution_block(width, channels, norm=norm), nn.Conv2d(channels, width, 3, padding=1)
         )
+        if cbam == "residual":
+            self.residual.append(attention)
         self.aspp = ASPP(width, channels, aspp_rates, norm, dropout)
 
     def forward(

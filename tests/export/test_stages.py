@@ -17,6 +17,8 @@ FAR = 1000 * BOUND
 CONFIGURATIONS = [
     (),
     ("share_mpm=true",),
+    ("cbam=residual",),
+    ("cbam=none",),
     ("pooling=map",),
     ("reduce=false",),
     ("norm=batch",),

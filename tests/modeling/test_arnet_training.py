@@ -38,6 +38,8 @@ ALTERNATIVES = {
     "cmm": (("cmm_kernel=3", "cmm_dilations=[1]"), set()),
     "no cmm block": (("cmm_dilations=[]",), set()),
     "cbam": (("cbam_kernel=3", "cbam_reduction=1"), set()),
+    "cbam on the branch": (("cbam=residual", "cbam_reduction=1"), set()),
+    "no cbam": (("cbam=none",), set()),
     "mpm1": (("without=[mpm1]",), set()),
     "mpm2": (("without=[mpm2]",), set()),
     "mpm1 and mpm2": (("without=[mpm1, mpm2]",), {"mpm"}),

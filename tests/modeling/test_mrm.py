@@ -1,5 +1,7 @@
+import pytest
 import torch
 
+from arnet.modeling.cbam import CBAM
 from arnet.modeling.mrm import MRM
 
 
@@ -12,10 +14,10 @@ def inputs_of(module, call):
     return seen[0]
 
 
-def make_mrm():
+def make_mrm(cbam="input"):
     """An MRM whose first two convolutions pass [F_q; f_u(V_s)] on."""
     torch.manual_seed(0)
-    mrm = MRM(1, 2, mask_channels=4, cbam_reduction=2, cbam_kernel=3, aspp_rates=(1,))
+    mrm = MRM(1, 2, mask_channels=4, cbam_reduction=2, cbam_kernel=3, aspp_rates=(1,), cbam=cbam)
     with torch.no_grad():
         for block in (mrm.conv1, mrm.conv2):
             block[0].weight.zero_()
@@ -48,6 +50,18 @@ def test_x_is_added_to_its_convolutions():
     torch.testing.assert_close(into_aspp, x + mrm.residual[1](mrm.residual[0](x)))
     assert not torch.allclose(into_aspp, x), "the branch adds something"
     torch.testing.assert_close(mrm.aspp(into_aspp), mrm(QUERY, VECTOR, MASKS))
+
+
+@pytest.mark.parametrize("cbam", ["residual", "none"])
+def test_cbam_elsewhere(cbam):
+    mrm = make_mrm(cbam)
+    x = inputs_of(mrm.residual, lambda: mrm(QUERY, VECTOR, MASKS))
+    into_aspp = inputs_of(mrm.aspp, lambda: mrm(QUERY, VECTOR, MASKS))
+    torch.testing.assert_close(x[:, :4], MASKS)
+    branch = mrm.residual[1](mrm.residual[0](x))
+    attended = branch if cbam == "none" else mrm.residual[2](branch)
+    torch.testing.assert_close(into_aspp, x + attended)
+    assert any(isinstance(part, CBAM) for part in mrm.modules()) == (cbam == "residual")
 
 
 def test_everything_given_matters():
