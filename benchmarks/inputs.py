@@ -80,6 +80,15 @@ def masked_pool(shots: int, dtype: torch.dtype, channels: int = 256, side: int =
     return Call("masked_pool", (features, torch.rand(shots, 1, side, side)), {"area": 1}, dtype)
 
 
+def masked_pool_resized(
+    shots: int, dtype: torch.dtype, channels: int = 256, side: int = 60, size: int = 473
+) -> Call:
+    """Some masks of the size of the image over one map."""
+    features = torch.randn(1, channels, side, side).to(dtype)
+    masks = torch.rand(shots, 1, size, size)
+    return Call("masked_pool_resized", (features, masks), {"area": 1}, dtype)
+
+
 def masked_shift_sum(shots: int, dtype: torch.dtype, channels: int = 256, side: int = 60) -> Call:
     """Some masks over the taps of one query."""
     taps = torch.randn(1, 9 * channels, side, side).to(dtype)
@@ -117,7 +126,7 @@ def postprocess(
 
 
 def of_a_query(dtype: torch.dtype, small: bool = False) -> list[Call]:
-    """Every kernel at the sizes of a query: 473 px, five shots.
+    """Every kernel at the sizes of a query and its supports: 473 px, five shots.
 
     Args:
         dtype: the number format.
@@ -126,6 +135,7 @@ def of_a_query(dtype: torch.dtype, small: bool = False) -> list[Call]:
     channels, side, height, width = (8, 9, 40, 50) if small else (256, 60, 375, 500)
     makers: list[Callable[[], Call]] = [
         lambda: masked_pool(5, dtype, channels, side),
+        lambda: masked_pool_resized(1, dtype, channels, side, 8 * side - 7),
         lambda: masked_shift_sum(5, dtype, channels, side),
         lambda: forget_enhance(5, dtype, channels),
         lambda: preprocess(8 * side - 7, dtype, height, width),

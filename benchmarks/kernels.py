@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from arnet.export.acceleration import Preparation, probabilities
 from arnet.export.operators import ForgetEnhance, MaskedPool, MaskedShiftSum
+from arnet.export.resampling import Averaging
 from arnet.export.terms import Places
 from arnet.kernels.torch_operators import forget_enhance_stack
 from benchmarks import inputs
@@ -103,6 +104,19 @@ class Floors:
         self.recorder.row(f"fused/{name}", framework / kernel, detail=detail)
 
 
+class ProductsAndPool(nn.Module):
+    """What the graphs do in place of ``masked_pool_resized``: average the masks, then pool."""
+
+    def __init__(self, size: int, side: int) -> None:
+        super().__init__()
+        self.average = Averaging(size, (side, side)).float()
+
+    def forward(self, features: Tensor, masks: Tensor) -> Tensor:
+        """(1, C, h, w) and (T, 1, S, S) to (T, C)."""
+        pooled: Tensor = torch.ops.arnet.masked_pool(features, self.average(masks[:, 0]), 1)
+        return pooled
+
+
 def framework(floors: Floors) -> Sequence[tuple[str, Callable[[], None]]]:
     """Every kernel of a query and what the framework does in its place."""
     device = floors.device
@@ -114,6 +128,7 @@ def framework(floors: Floors) -> Sequence[tuple[str, Callable[[], None]]]:
     shift_sum = MaskedShiftSum(Places((side, side)).to(device, HALF))
     own: dict[str, Callable[..., Tensor]] = {
         "masked_pool": MaskedPool("area").define,
+        "masked_pool_resized": ProductsAndPool(size, side).to(device),
         "masked_shift_sum": shift_sum.define,
         "forget_enhance": lambda x, weights, biases: ForgetEnhance([1]).define(
             x, weights[:1], biases[:1]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 KERNELS = (
     "masked_pool",
+    "masked_pool_resized",
     "masked_shift_sum",
     "forget_enhance",
     "preprocess",
@@ -113,6 +114,8 @@ def _rows() -> dict[str, Row]:
     group = "Kernels against the framework's own operations"
     for name in (*LEFT_OUT, "forget_enhance"):
         rows[f"fused/{name}"] = Row(group, f"`{name}`, faster by", "floors", "x")
+    what = "`masked_pool_resized`, one mask, than two products and `masked_pool`, faster by"
+    rows["fused/masked_pool_resized"] = Row(group, what, "floors", "x")
     for name in LEFT_OUT:
         rows[f"without/{name}"] = Row(group, f"a query without `{name}`", "ablation", "ms")
     rows["without/kernels"] = Row(group, "a query without any of our kernels", "ablation", "ms")

@@ -32,6 +32,21 @@ MASKED_POOL = KernelSpec(
     reference=reference.masked_pool,
 )
 
+MASKED_POOL_RESIZED = KernelSpec(
+    name="masked_pool_resized",
+    source="masked_pool_resized",
+    inputs=(
+        Tensor("features", ("1", "C", "h", "w")),
+        Tensor("masks", ("T", "1", "H", "W"), "float32"),
+    ),
+    outputs=(Tensor("pooled", ("T", "C")),),
+    parameters={"area": int},
+    extras=("T", "C", "h", "w", "H", "W", "area"),
+    grid=("cdiv(C, 16)", "1", "1"),
+    block=("512", "1", "1"),
+    reference=reference.masked_pool_resized,
+)
+
 MASKED_SHIFT_SUM = KernelSpec(
     name="masked_shift_sum",
     source="masked_shift_sum",
@@ -118,6 +133,7 @@ KERNELS = {
     spec.name: spec
     for spec in (
         MASKED_POOL,
+        MASKED_POOL_RESIZED,
         MASKED_SHIFT_SUM,
         FORGET_ENHANCE,
         PREPROCESS,

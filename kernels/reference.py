@@ -30,6 +30,12 @@ def masked_pool(features: Array, masks: Array, *, area: int) -> Array:
     return total / (flat.sum(axis=1, keepdims=True) + AREA_EPSILON if area else flat.shape[1])
 
 
+def masked_pool_resized(features: Array, masks: Array, *, area: int) -> Array:
+    """Eq. 3 for masks of another size (T, 1, H, W), averaged to that of the features first."""
+    rows, columns = (averaging(masks.shape[i], features.shape[i]) for i in (2, 3))
+    return masked_pool(features, rows @ masks.astype(np.float64) @ columns.T, area=area)
+
+
 def masked_shift_sum(taps: Array, masks: Array, own: Array, border: Array) -> Array:
     """relu(sum over t of mask(p + t) * taps_t(p + t) + own + border), (T, D, h, w)."""
     depth, height, width = own.shape[1:]

@@ -1,4 +1,4 @@
-// What all kernels share: the number formats, vector access and the sum over a warp.
+// What kernels share: the number formats, vector access, the sum over a warp and antialiasing.
 // The kernels use only what exists on every GPU from compute capability 7.5 on, static shared
 // memory below 48 KiB and plain entries, so that a TensorRT plan can hold them.
 #pragma once
@@ -52,3 +52,24 @@ __device__ inline float warp_sum(float value) {
 }
 
 __device__ inline float sigmoid(float value) { return 1.0f / (1.0f + expf(-value)); }
+
+// The triangle of one new pixel over a line of `length` old ones that becomes `size` new ones: a
+// weight is 1 - |d| / reach with d the distance of the centres. Multiplied by twice the sizes it is
+// a whole number, so that weights are exact however many pixels there are.
+struct Triangle {
+  int centre, step, reach, first, last;
+
+  __device__ Triangle(int index, int length, int size) {
+    centre = (2 * index + 1) * length;
+    step = 2 * size;
+    reach = 2 * max(length, size);
+    const int low = centre - reach - size;
+    first = low < 0 ? 0 : low / step;
+    last = min((centre + reach) / step + 1, length);
+  }
+  // The weight of an old pixel, not divided by the sum.
+  __device__ int weight(int position) const {
+    const int distance = position * step + step / 2 - centre;
+    return max(0, reach - (distance < 0 ? -distance : distance));
+  }
+};

@@ -6,33 +6,12 @@
 // How    A thread block makes COLUMNS pixels of one new row. It sums the old rows under the
 //        triangle into shared memory, a strip of old pixels at a time, whole words where the
 //        width allows it, then the strip's columns into registers: any scale fits.
-//        A weight is 1 - |d| / reach with d the distance of the centres. Multiplied by twice the
-//        sizes it is a whole number, so that weights are exact however large the photograph.
 #include "common.cuh"
 
 constexpr int COLUMNS = 64;
 constexpr int THREADS = 3 * COLUMNS;
 constexpr int STRIP = 512;  // old pixels
 constexpr int WORD = 4;
-
-// The triangle of one new pixel over a line of `length` old ones that becomes `size` new ones.
-struct Triangle {
-  int centre, step, reach, first, last;
-
-  __device__ Triangle(int index, int length, int size) {
-    centre = (2 * index + 1) * length;
-    step = 2 * size;
-    reach = 2 * max(length, size);
-    const int low = centre - reach - size;
-    first = low < 0 ? 0 : low / step;
-    last = min((centre + reach) / step + 1, length);
-  }
-  // The weight of an old pixel, not divided by the sum.
-  __device__ int weight(int position) const {
-    const int distance = position * step + step / 2 - centre;
-    return max(0, reach - (distance < 0 ? -distance : distance));
-  }
-};
 
 __device__ inline float of_channel(const int3& bits, int channel) {
   return __int_as_float(channel == 0 ? bits.x : channel == 1 ? bits.y : bits.z);

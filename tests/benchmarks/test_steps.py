@@ -101,6 +101,8 @@ def test_golden_bytes() -> None:
     half = torch.float16
     pool = inputs.masked_pool(5, half)
     assert pool.moved() == 2 * 256 * 3600 + 4 * 5 * 3600 + 2 * 5 * 256
+    resized = inputs.masked_pool_resized(1, half)
+    assert resized.moved() == 2 * 256 * 3600 + 4 * 473 * 473 + 2 * 256
     enhance = inputs.forget_enhance(5, half)
     assert enhance.moved() == 2 * (3 * 256 * 256 * 2 + 3 * 256) + 2 * 2 * 5 * 256
     labels = inputs.postprocess("postprocess_labels", 1, half)

@@ -50,6 +50,21 @@ def masked_pool(rng: np.random.Generator) -> Iterator[Case]:
             yield Case("masked_pool", label, (features, masks), {"area": area})
 
 
+def masked_pool_resized(rng: np.random.Generator) -> Iterator[Case]:
+    shapes = [
+        *((count, 3, 4, 5, 11, 9) for count in range(1, 11)),
+        (1, 1, 1, 1, 1, 1), (2, 2, 3, 2, 1, 1), (3, 17, 6, 6, 6, 6), (2, 3, 9, 7, 5, 12),
+        (11, 2, 3, 4, 7, 30), (2, 2, 10, 66, 21, 80), (2, 1, 2, 3, 5, 1100), (2, 2, 40, 40, 43, 81),
+    ]  # fmt: skip
+    for count, channels, height, width, old_height, old_width in shapes:
+        for area in (0, 1):
+            features = rng.standard_normal((1, channels, height, width)).astype(np.float32)
+            features *= 1000 if height == 40 else 1
+            masks = soft_masks(rng, count, old_height, old_width)
+            label = f"{count}x{channels}x{height}x{width}-of{old_height}x{old_width}-area{area}"
+            yield Case("masked_pool_resized", label, (features, masks), {"area": area})
+
+
 def masked_shift_sum(rng: np.random.Generator) -> Iterator[Case]:
     shapes = [
         *((count, 2, 5, 6) for count in range(1, 11)),
@@ -129,6 +144,7 @@ def all_cases() -> Iterator[Case]:
         yield from make(rng)
     for kernel in ("postprocess", "postprocess_mask", "postprocess_labels"):
         yield from margins(rng, kernel)
+    yield from masked_pool_resized(rng)
 
 
 CASES = list(all_cases())

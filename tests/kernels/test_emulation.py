@@ -77,7 +77,12 @@ def test_a_planted_race_is_found(sanitizer) -> None:
 
 
 # Those with shared memory, and enough work for every warp and a second round of its use.
-SHARING = {"masked_pool": "23x", "forget_enhance": "25x", "preprocess": "3x1100"}
+SHARING = {
+    "masked_pool": "23x",
+    "masked_pool_resized": "11x",
+    "forget_enhance": "25x",
+    "preprocess": "3x1100",
+}
 
 
 @pytest.mark.parametrize("name", SHARING)

@@ -68,7 +68,9 @@ def test_addresses_that_allow_no_vectors_are_read_one_by_one(name: str, emulator
         assert difference(case, found, inputs) <= TOLERANCE["float32"]
 
 
-@pytest.mark.parametrize("name", ["masked_pool", "masked_shift_sum", "forget_enhance"])
+@pytest.mark.parametrize(
+    "name", ["masked_pool", "masked_pool_resized", "masked_shift_sum", "forget_enhance"]
+)
 def test_what_is_not_a_number_is_not_hidden(name: str, emulator) -> None:
     spec = KERNELS[name]
     case = next(case for case in CASES if case.kernel == name and case.label.startswith("3x"))

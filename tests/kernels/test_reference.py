@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from cases import CASES, COLOURS, Case
 
 from arnet.export.operators import ForgetEnhance, MaskedPool, MaskedShiftSum
-from arnet.export.resampling import Preprocess
+from arnet.export.resampling import Preprocess, averaging
 from arnet.export.terms import Places
 from arnet.kernels import reference
 from arnet.kernels.catalogue import KERNELS
-from arnet.modeling.layers import AREA_EPSILON
+from arnet.modeling.layers import AREA_EPSILON, Pooling, masked_pool, resize_mask
 from arnet.runtime.preprocessing import MEAN, STD
 
 
@@ -36,6 +36,26 @@ def test_masked_pool_is_the_operator(case: Case) -> None:
     operator = MaskedPool("area" if case.parameters["area"] else "map")
     assert_same(case, operator(*tensors(case)))
     assert reference.AREA_EPSILON == AREA_EPSILON
+
+
+@pytest.mark.parametrize("case", cases("masked_pool_resized"), ids=lambda case: case.label)
+def test_masked_pool_resized_averages_the_masks_as_the_graphs_do(case: Case) -> None:
+    features, masks = tensors(case)
+    rows, columns = (
+        averaging(torch.tensor(old), torch.arange(old), new).float()
+        for old, new in zip(masks.shape[2:], features.shape[2:], strict=True)
+    )
+    operator = MaskedPool("area" if case.parameters["area"] else "map")
+    assert_same(case, operator(features, rows @ masks @ columns.T))
+
+
+@pytest.mark.parametrize("pooling", ["area", "map"])
+def test_masked_pool_resized_is_what_the_model_does(pooling: Pooling) -> None:
+    case = next(case for case in cases("masked_pool_resized") if "10x66-of21x80" in case.label)
+    features, masks = tensors(case)
+    small = resize_mask(masks[:, 0], (features.shape[2], features.shape[3]))
+    expected = masked_pool(features.expand(len(masks), -1, -1, -1), small, pooling)
+    assert_same(case, expected, area=int(pooling == "area"))
 
 
 @pytest.mark.parametrize("case", cases("masked_shift_sum"), ids=lambda case: case.label)
