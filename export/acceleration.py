@@ -1,6 +1,6 @@
 """The factorised stages as they run fastest in torch on a GPU, with our kernels.
 
-The kernels take the place of the three operations of ``operators``; feature maps lie channels
+The kernels take the place of the operations of ``operators``; feature maps lie channels
 last, as cuDNN's half-precision convolutions want them, but where a kernel reads them; and the tap
 products are a matrix product whose result the shift-and-sum reads as it is.
 """
@@ -16,7 +16,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from arnet.export.fusion import ShotFusion
-from arnet.export.operators import ForgetEnhance, MaskedPool, MaskedShiftSum, Operator
+from arnet.export.operators import (
+    ForgetEnhance,
+    MaskedPool,
+    MaskedPoolResized,
+    MaskedShiftSum,
+    Operator,
+)
 from arnet.export.precision import halve
 from arnet.export.stages import EncodeQuery, Stages
 from arnet.kernels.torch_operators import forget_enhance_stack
@@ -79,6 +85,20 @@ class KernelPool(Operator):
         return pooled
 
 
+class KernelPoolResized(Operator):
+    """``MaskedPoolResized`` by its kernel."""
+
+    def __init__(self, operator: MaskedPoolResized) -> None:
+        super().__init__()
+        self.area = int(operator.pooling == "area")
+
+    def define(self, *tensors: Tensor) -> Tensor:
+        """The result, of the type of the features."""
+        features, masks = tensors
+        pooled: Tensor = torch.ops.arnet.masked_pool_resized(features, masks.float(), self.area)
+        return pooled
+
+
 class KernelShiftSum(Operator):
     """``MaskedShiftSum`` by its kernel."""
 
@@ -117,16 +137,17 @@ class OwnShotFusion(KernelShotFusion):
         return ForgetEnhance(self.dilations).define(vectors, self.weight, self.bias)[-1:]
 
 
-_REPLACED: dict[str, tuple[type[nn.Module], Callable[[Any], nn.Module]]] = {
-    "masked_pool": (MaskedPool, KernelPool),
-    "masked_shift_sum": (MaskedShiftSum, lambda operator: KernelShiftSum()),
-    "forget_enhance": (ShotFusion, KernelShotFusion),
-}
+_REPLACED: tuple[tuple[str, type[nn.Module], Callable[[Any], nn.Module]], ...] = (
+    ("masked_pool", MaskedPool, KernelPool),
+    ("masked_pool", MaskedPoolResized, KernelPoolResized),
+    ("masked_shift_sum", MaskedShiftSum, lambda operator: KernelShiftSum()),
+    ("forget_enhance", ShotFusion, KernelShotFusion),
+)
 
 
 def _with_kernels(module: nn.Module, without: Collection[str]) -> None:
     for name, child in list(module.named_children()):
-        for kernel, (kind, replacement) in _REPLACED.items():
+        for kernel, kind, replacement in _REPLACED:
             if isinstance(child, kind) and kernel not in without:
                 setattr(module, name, replacement(child))
                 break

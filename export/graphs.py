@@ -193,6 +193,7 @@ def _function(operator: Operator, tensors: Sequence[Tensor], opset: int) -> Func
     names = [f"input{index}" for index in range(len(tensors))]
     shots = {  # the dimensions that are dynamic wherever the operation is used
         "MaskedPool": {1: {0: "shots"}},
+        "MaskedPoolResized": {1: {0: "shots"}},
         "MaskedShiftSum": {1: {0: "shots"}, 2: {0: "shots"}, 3: {0: "shots"}},
         "ForgetEnhance": {0: {0: "shots"}},
     }[operator.name]

@@ -1,4 +1,4 @@
-"""The three small operations that a fused kernel does best, each defined once, in torch.
+"""The small operations that a fused kernel does best, each defined once, in torch.
 
 ``custom`` decides what the exporter writes: a node of the domain "arnet" (a kernel in TensorRT,
 its own definition inlined in ONNX Runtime), or the operations themselves.
@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from arnet.export.resampling import Averaging
 from arnet.export.terms import Places
 from arnet.modeling.layers import AREA_EPSILON
 
@@ -79,13 +80,7 @@ class MaskedPool(Operator):
     def define(self, *tensors: Tensor) -> Tensor:
         """Sum of the features under each mask, divided by its area or by the map's."""
         features, masks = tensors
-        flat = masks.float().flatten(1)
-        total = flat @ features[0].float().flatten(1).T
-        if self.pooling == "map":
-            total = total / (features.shape[-2] * features.shape[-1])
-        else:
-            total = total / (flat.sum(dim=1, keepdim=True) + AREA_EPSILON)
-        return total.to(features.dtype)
+        return _pooled(features, masks, self.pooling)
 
     def shape(self, *tensors: Tensor) -> Sequence[int | torch.SymInt]:
         """(T, C)."""
@@ -93,6 +88,33 @@ class MaskedPool(Operator):
 
     def attributes(self) -> dict[str, list[int]]:
         """``area``: divided by the mask's area (1) or by the map's size (0)."""
+        return {"area": [int(self.pooling == "area")]}
+
+
+class MaskedPoolResized(Operator):
+    """The same for masks (T, 1, S, S) of the size of the image, averaged to (h, w) first.
+
+    For where nothing else wants the small masks: they are never written.
+    """
+
+    name = "MaskedPoolResized"
+
+    def __init__(self, pooling: str, size: int, grid: tuple[int, int]) -> None:
+        super().__init__()
+        self.pooling = pooling
+        self.average = Averaging(size, grid)
+
+    def define(self, *tensors: Tensor) -> Tensor:
+        """Two products for each mask, then as ``MaskedPool``."""
+        features, masks = tensors
+        return _pooled(features, self.average(masks[:, 0].float()), self.pooling)
+
+    def shape(self, *tensors: Tensor) -> Sequence[int | torch.SymInt]:
+        """(T, C)."""
+        return tensors[1].shape[0], tensors[0].shape[1]
+
+    def attributes(self) -> dict[str, list[int]]:
+        """As of ``MaskedPool``."""
         return {"area": [int(self.pooling == "area")]}
 
 
@@ -165,6 +187,16 @@ class ForgetEnhance(Operator):
     def attributes(self) -> dict[str, list[int]]:
         """``dilations`` of the blocks."""
         return {"dilations": self.dilations}
+
+
+def _pooled(features: Tensor, masks: Tensor, pooling: str) -> Tensor:
+    flat = masks.float().flatten(1)
+    total = flat @ features[0].float().flatten(1).T
+    if pooling == "map":
+        total = total / (features.shape[-2] * features.shape[-1])
+    else:
+        total = total / (flat.sum(dim=1, keepdim=True) + AREA_EPSILON)
+    return total.to(features.dtype)
 
 
 def operators_of(module: nn.Module) -> list[Operator]:

@@ -23,7 +23,7 @@ from arnet.export import folding
 from arnet.export.decoder import Decode
 from arnet.export.fusion import ShotFusion
 from arnet.export.layout import Layout, layout_of
-from arnet.export.operators import MaskedPool
+from arnet.export.operators import MaskedPool, MaskedPoolResized, Operator
 from arnet.export.resampling import Averaging
 from arnet.export.terms import Places, TiledTerm, channels_of, first_convolution, first_convolutions
 from arnet.modeling import ARNet
@@ -121,8 +121,6 @@ class EncodeSupport(nn.Module):
         super().__init__()
         self.names = layout.per_shot
         config, width = model.config, channels_of(model)
-        self.average = Averaging(size, grid)
-        self.pool = MaskedPool(config.pooling)
         self.places = Places(grid)
         mpm1, mpm2 = first_convolutions(model)
         vector = 2 * width if config.masked_features else width
@@ -136,14 +134,22 @@ class EncodeSupport(nn.Module):
             self.attend = folding.part(attend, width, 2 * width, bias=True)
             if config.refine_vector == "annotation":
                 self.attend_vector = TiledTerm(attend, 2 * width)
+        wanting = {"attend", "prior"} | ({"match"} if config.masked_features else set())
+        self.average = None
+        self.pool: Operator = MaskedPoolResized(config.pooling, size, grid)
+        if wanting & set(self.names):  # others than the pooling want the mask at the features' size
+            self.average = Averaging(size, grid)
+            self.pool = MaskedPool(config.pooling)
 
     def forward(
         self, features: Tensor, mask: Tensor, deep: Tensor | None = None
     ) -> tuple[Tensor, ...]:
         """The tensors of ``layout.per_shot``."""
-        small = self.average(mask)
-        masked = small.to(features.dtype) * features
-        vector = self.pool(features, small)
+        masked, guide = features, mask[:, None]
+        if self.average is not None:
+            guide = self.average(mask)
+            masked = guide.to(features.dtype) * features
+        vector = self.pool(features, guide)
         tensors = {"prototype": vector, "support_features": features}
         if "match" in self.names:
             tensors["match"] = self.places(self.match_vector(vector))
@@ -158,7 +164,7 @@ class EncodeSupport(nn.Module):
         if "refine" in self.names:
             tensors["refine"] = self.refine(vector)
         if deep is not None:
-            tensors["prior"] = prototypes(deep, small).to(deep.dtype)
+            tensors["prior"] = prototypes(deep, guide).to(deep.dtype)
         return tuple(tensors[name] for name in self.names)
 
 

@@ -20,7 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arnet.kernels.binaries import PREBUILT, compiled, prepared
-from arnet.kernels.catalogue import FORGET_ENHANCE, MASKED_POOL, MASKED_SHIFT_SUM
+from arnet.kernels.catalogue import (
+    FORGET_ENHANCE,
+    MASKED_POOL,
+    MASKED_POOL_RESIZED,
+    MASKED_SHIFT_SUM,
+)
 from arnet.kernels.errors import KernelError
 from arnet.kernels.expressions import evaluate
 from arnet.kernels.spec import VARIANTS, KernelSpec, bits_of
@@ -31,6 +36,7 @@ VERSION = "1"
 
 PLUGINS: dict[str, KernelSpec] = {
     "MaskedPool": MASKED_POOL,
+    "MaskedPoolResized": MASKED_POOL_RESIZED,
     "MaskedShiftSum": MASKED_SHIFT_SUM,
     "ForgetEnhanceBlock": FORGET_ENHANCE,
 }

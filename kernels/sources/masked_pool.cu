@@ -7,8 +7,7 @@
 //        multiprocessor; more would share the masks' loads better and leave processors idle.
 //        The blocks do not share a plane: adding up their parts would take a second kernel, an
 //        output set to zero before, or a workspace, and a plan's plugin has none of them.
-//        Masks come at the size of the features. Averaging one of image size in here would do its
-//        two matrix products in every block, for something that is done once for each support.
+//        Masks come at the size of the features; see masked_pool_resized.cu for those of an image.
 //        Where h*w is a multiple of 4 and the addresses allow it, four places are read at once.
 #include "common.cuh"
 

@@ -7,11 +7,12 @@
 //        for each thread: a thread sums its row's pixel rows under the triangle into shared memory,
 //        a strip of pixels at a time, then its own columns, which gives its cell of a mask; then
 //        the warps read the features of the patch, once for up to TILE masks.
-//        No averaged mask is written. But every block averages the masks anew: 16 blocks at
-//        C = 256, which read 14 MB from the L2 in place of a mask of 14 KB. So it is no gain where
-//        that small mask is wanted anyway: in encode_support F1 = M ⊗ F and the prior need it, and
-//        decode's masks come at the size of the features. The graphs use masked_pool; the row
-//        `masked_pool_resized` of docs/gpu-results.md is to tell what this one brings by itself.
+//        No averaged mask is written, but every block averages the masks anew: the 16 blocks at
+//        C = 256 read 14 MB of one mask from the L2 to save the 14 KB of the small one, and two
+//        launches. So this is for where nothing else wants the small mask. With the paper's F1 =
+//        M ⊗ F, with the prior or with attention over the shots something does, and it is averaged
+//        once, for masked_pool; the masks of decode come at the size of the features. Whether it
+//        gains on two products and masked_pool is a row of docs/gpu-results.md.
 #include "common.cuh"
 
 constexpr int ROWS = 8, COLUMNS = 64;       // cells of a patch

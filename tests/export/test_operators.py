@@ -1,4 +1,4 @@
-"""Our three operations are what the model computes in several steps."""
+"""Our operations are what the model computes in several steps."""
 
 import onnx
 import onnxruntime.capi.onnxruntime_pybind11_state as ort
@@ -11,15 +11,21 @@ from arnet.export.operators import (
     DOMAIN,
     ForgetEnhance,
     MaskedPool,
+    MaskedPoolResized,
     MaskedShiftSum,
     Operator,
     operators_of,
 )
 from arnet.export.terms import Places
 from arnet.modeling.cmm import CMM
-from arnet.modeling.layers import masked_pool
+from arnet.modeling.layers import masked_pool, resize_mask
 
-OPERATORS = [MaskedPool("area"), MaskedShiftSum(Places((3, 3))), ForgetEnhance([1])]
+OPERATORS = [
+    MaskedPool("area"),
+    MaskedPoolResized("area", 17, (3, 3)),
+    MaskedShiftSum(Places((3, 3))),
+    ForgetEnhance([1]),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +48,20 @@ def test_masked_pool_is_that_of_the_model(pooling, count) -> None:
         features.expand(count, -1, -1, -1), masks, {"area": "map", "map": "area"}[pooling]
     )
     assert not torch.allclose(found, other)
+
+
+@pytest.mark.parametrize("pooling", ["area", "map"])
+@pytest.mark.parametrize("count", [1, 4])
+def test_masked_pool_resized_averages_the_masks_of_the_image_as_the_model_does(
+    pooling, count
+) -> None:
+    features, masks = torch.randn(1, 6, 5, 7), (torch.rand(count, 1, 33, 33) > 0.4).float()
+    masks[0] = 0
+    masks[-1, :, :20] = 1
+    found = MaskedPoolResized(pooling, 33, (5, 7)).float()(features, masks)
+    small = resize_mask(masks[:, 0], (5, 7))
+    torch.testing.assert_close(found, MaskedPool(pooling)(features, small))
+    assert not torch.allclose(found, MaskedPool(pooling)(features, small.flip(2)), atol=1e-2)
 
 
 def test_masked_pool_sums_in_float32() -> None:
@@ -114,6 +134,7 @@ def test_every_operation_is_tested_here() -> None:
 def test_attributes_are_lists_of_whole_numbers() -> None:
     assert MaskedPool("area").attributes() == {"area": [1]}
     assert MaskedPool("map").attributes() == {"area": [0]}
+    assert MaskedPoolResized("map", 17, (3, 3)).attributes() == {"area": [0]}
     assert ForgetEnhance((1, 2, 4)).attributes() == {"dilations": [1, 2, 4]}
     assert MaskedShiftSum(Places((3, 3))).attributes() == {}
 

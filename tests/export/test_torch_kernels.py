@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -66,6 +68,20 @@ def test_nothing_of_the_operations_is_left_but_what_was_asked_for(checkpoint) ->
         **{f"no {name}": {name} for name in KERNELS},
         "no kernels": set(KERNELS),
     }
+
+
+def test_a_mask_that_only_the_pooling_wants_is_averaged_by_its_kernel(
+    random_model, make_task, drive, draw, gap
+) -> None:
+    model, task = random_model("model.masked_features=false"), make_task((2, 1))
+    runs = TorchKernels(model, 65, "cpu")
+    names = [type(o).__name__ for o in operators_of(runs.modules["encode_support"])]
+    assert names == ["KernelPoolResized"]
+    stages = replace(runs.stages, modules=runs.modules)
+    assert gap(drive(stages, task), draw(model, task)) < 1e-5
+    without = TorchKernels(model, 65, "cpu", Options(without=("masked_pool",)))
+    names = [type(o).__name__ for o in operators_of(without.modules["encode_support"])]
+    assert names == ["MaskedPoolResized"]
 
 
 def test_photographs_of_two_sizes_and_other_classes_do_not_get_each_others_answers(

@@ -31,6 +31,11 @@ CASES: list[tuple[str, Shapes, dict[str, int]]] = [
         for area in (0, 1)
     ),
     *(
+        ("MaskedPoolResized", [(1, c, h, w), (count, 1, size, size)], {"area": area})
+        for count, c, h, w, size in ((1, 256, 60, 60, 473), (3, 17, 6, 7, 50))
+        for area in (0, 1)
+    ),
+    *(
         ("MaskedShiftSum", [(1, 9 * d, h, w), (t, 1, h, w), (t, d, h, w), (t, 9, d)], {})
         for t, d, h, w in ((1, 256, 60, 60), (5, 6, 41, 41), (3, 5, 2, 3), (10, 1, 16, 17))
     ),
@@ -120,6 +125,7 @@ def test_every_launch_is_that_of_the_spec(version: str) -> None:
     [
         ("MaskedPool", {"extras": ["C", "T", "h*w", "area"]}),
         ("MaskedPool", {"extras": ["T", "C", "h*w"]}),
+        ("MaskedPoolResized", {"extras": ["T", "C", "H", "W", "h", "w", "area"]}),
         ("MaskedShiftSum", {"grid": ["cdiv(D, 4)", "cdiv(h*w, (w//2*2 - w + 2)*128)", "1"]}),
         ("MaskedShiftSum", {"block": ["256", "1", "1"]}),
         ("ForgetEnhanceBlock", {"extras": ["k", "C", "kernel", "block", "dilation"]}),

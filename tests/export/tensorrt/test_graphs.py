@@ -8,8 +8,12 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 from onnx import TensorProto, helper
 
+from arnet.export.graphs import export_stages
+from arnet.export.precision import halve
+from arnet.export.stages import factorise
 from arnet.export.tensorrt.graphs import (
     BLOCK,
     STACK,
@@ -97,7 +101,28 @@ def test_every_node_of_ours_is_a_plugin_with_the_types_of_its_kernel(kind, reque
     assert counts["encode_support"] == ["MaskedPool"]
     assert counts["decode"] == ["MaskedPool", "MaskedShiftSum"]
     assert counts["encode_image"] == counts["encode_query"] == []
-    assert {op for ops in counts.values() for op in ops} == set(PLUGINS)
+    assert {op for ops in counts.values() for op in ops} == set(PLUGINS) - {"MaskedPoolResized"}
+
+
+@pytest.mark.parametrize("half", [False, True], ids=["fp32", "fp16"])
+def test_a_mask_that_only_the_pooling_wants_goes_to_its_plugin_as_it_is(random_model, half) -> None:
+    stages = factorise(random_model("model.masked_features=false"), 65)
+    stages = halve(stages) if half else stages
+    modules = {name: stages.modules[name] for name in ("encode_image", "encode_support")}
+    model = for_plugins(export_stages(replace(stages, modules=modules))["encode_support"])
+    assert plugin_nodes(model) == ["MaskedPoolResized"]
+    assert [function.name for function in model.functions] == ["MaskedPoolResized"]
+    node = next(node for node in model.graph.node if node.op_type == "MaskedPoolResized")
+    shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim]
+              for v in (*model.graph.input, *model.graph.value_info)}  # fmt: skip
+    assert shapes[node.input[1]] == [1, 1, 65, 65]
+    features = torch.randn(1, 12, 9, 9, dtype=torch.float16 if half else torch.float32)
+    mask = (torch.rand(1, 65, 65) > 0.5).float()
+    found = run(model, {"features": features.numpy(), "mask": mask.numpy()})
+    with torch.no_grad():
+        expected = modules["encode_support"](features, mask)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other.numpy(), rtol=0, atol=2e-2 if half else 1e-5)
 
 
 def test_a_graph_without_operations_of_ours_stays(plain_graphs) -> None:
