@@ -1,8 +1,8 @@
 """Launches through the real cuda.core and pycuda, over a driver that runs kernels on the processor.
 
 What is tested is the packing of arguments and the launch arithmetic; "torch" is what the operators
-of torch call on a GPU. The code that is loaded is
-the shipped PTX: NVRTC does not run beside a driver that is not whole.
+of torch call on a GPU. The code that is loaded is the shipped PTX: NVRTC does not run beside a
+driver that is not whole. pycuda has no wheel; ``install_pycuda.py`` builds it, as .ci/run does.
 """
 
 from __future__ import annotations
@@ -23,7 +23,12 @@ from arnet.kernels.errors import KernelError
 from arnet.kernels.launch import CudaCoreLauncher, Prepared, PycudaLauncher
 
 HERE = Path(__file__).parent
-LIBRARIES = {"cuda.core": "cuda-core", "pycuda": "pycuda", "torch": "torch"}
+LIBRARIES = {
+    "cuda.core": "cuda-core is not installed",
+    "pycuda": "pycuda is not installed: python tests/kernels/install_pycuda.py",
+    "torch": "torch is not installed",
+}
+"""What says that a library is missing, by the library."""
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +49,7 @@ def test_a_launch_computes_what_the_reference_does(
     top, _, module = library.partition(".")
     missing = importlib.util.find_spec(top) is None
     if missing or (module and importlib.util.find_spec(library) is None):
-        pytest.skip(f"{LIBRARIES[library]} is not installed")
+        pytest.skip(LIBRARIES[library])
     environment = {
         **os.environ,
         "LD_LIBRARY_PATH": str(driver),

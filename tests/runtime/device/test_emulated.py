@@ -29,7 +29,8 @@ def test_on_the_emulated_gpu(library: str, folder: Path) -> None:
     for module in ("onnx", "onnxruntime", *NEEDED[library]):
         top = module.partition(".")[0]
         if importlib.util.find_spec(top) is None or importlib.util.find_spec(module) is None:
-            pytest.skip(f"{module} is not installed")
+            how = ": python tests/kernels/install_pycuda.py" if module == "pycuda" else ""
+            pytest.skip(f"{module} is not installed{how}")
     if shutil.which("g++") is None or not KERNELS.is_dir():
         pytest.skip("the emulation needs g++ and the folder tests/kernels")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
