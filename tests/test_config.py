@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -195,10 +197,20 @@ def test_a_configuration_cannot_be_changed():
         StageConfig(iterations=5).iterations = 6
 
 
-@pytest.mark.parametrize("name", ["pascal-part.yaml", "arnet-r18.yaml"])
-def test_configurations_of_the_repository_are_read(pytestconfig, name):
-    path = pytestconfig.rootpath / "configs" / name
+CONFIGURATIONS = Path(__file__).parents[1] / "configs"
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGURATIONS.rglob("*.yaml")), ids=lambda p: p.stem)
+def test_configurations_of_the_repository_are_read(path):
     assert load_config(path) != Config()
+
+
+@pytest.mark.parametrize(
+    "path", sorted(CONFIGURATIONS.glob("ablation/*.yaml")), ids=lambda p: p.stem
+)
+def test_a_variant_differs_from_the_full_model(path):
+    full = load_config(CONFIGURATIONS / "ablation" / "full.yaml")
+    assert (load_config(path) == full) == (path.stem == "full")
 
 
 def test_an_override_reaches_into_a_list():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Protocol
 
 import torch
 import yaml
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from arnet.checkpoint import FORMAT, load_tensors, load_weights, save_checkpoint
@@ -74,7 +75,7 @@ class Trainer:
             out: the folder.
             process: this process among those of ``torchrun``.
             reporter: told what happens.
-            init: a checkpoint to start from; None starts from the backbone's weights.
+            init: a checkpoint to start from, of any fusion; None: the backbone's weights.
             resume: continue from the folder's state, if it has one.
 
         Raises:
@@ -226,11 +227,23 @@ class Trainer:
             self.saved.restore_model(self.model)
         elif init is not None:
             tensors, _ = load_tensors(init, FORMAT)
-            load_weights(self.model, tensors, init)
+            load_weights(self.model, self._with_own_fusion(tensors), init)
         else:
             load_backbone_weights(
                 self.model.backbone, self.config.model.backbone, self.config.train.backbone_weights
             )
+
+    def _with_own_fusion(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Tensors to start from; a fusion that they do not have, or have otherwise, is new."""
+
+        def of_fusion(named: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            return {n: t for n, t in named.items() if n.startswith(("cmm.", "shot_attention."))}
+
+        own, found = of_fusion(self.model.state_dict()), of_fusion(tensors)
+        if {n: t.shape for n, t in own.items()} == {n: t.shape for n, t in found.items()}:
+            return tensors
+        self.reporter.message("another fusion than that of the first weights: it is trained anew")
+        return {n: t for n, t in tensors.items() if n not in found} | own
 
     def _open(self, dataset: SegmentationDataset, augmented: bool) -> InputSource:
         """The images of a data set; the first process fills the cache for all."""

@@ -169,6 +169,17 @@ def test_init_starts_from_the_weights_of_a_checkpoint(
         assert value.sub(start[name]).abs().max() < 1e-6, name
 
 
+def test_init_may_have_another_fusion(train: Train, checkpoint: Path, tmp_path: Path) -> None:
+    slow = "train.stages=[{iterations: 1, learning_rate: 1.0e-12, shots: [2, 2]}]"
+    train(tmp_path / "run", "--init", checkpoint, slow, "model.fusion=attention")
+    start, end = load_file(checkpoint), load_file(tmp_path / "run" / "checkpoint.safetensors")
+    assert any(name.startswith("cmm.") for name in start)
+    assert any(name.startswith("shot_attention.") for name in end)
+    for name in start.keys() & end.keys():
+        assert end[name].sub(start[name]).abs().max() < 1e-6, name
+    assert not any(name.startswith("cmm.") for name in end)
+
+
 def test_init_alone_fine_tunes_on_a_folder(
     run, checkpoint: Path, data: Path, tmp_path: Path
 ) -> None:

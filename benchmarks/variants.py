@@ -1,0 +1,169 @@
+"""Trains and evaluates the variants of ``configs/ablation`` and writes them as a table.
+
+python -m benchmarks.variants parts --data .data --out runs/variants [--fold 2]
+
+What is done already is kept, so that a stopped run goes on where it was; ``--only-table`` shows
+what there is. The variants, the commands and the tables are those of docs/results.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from arnet.data.pascal import CLASS_NAMES
+
+CONFIGS = Path(__file__).parents[1] / "configs" / "ablation"
+FULL = "full"
+
+
+@dataclass(frozen=True)
+class Study:
+    """A table: its variants, what they start from and how many shots they are tried with.
+
+    Attributes:
+        variants: names of files in ``configs/ablation``.
+        shots: k of the evaluations.
+        init: the variant whose checkpoint the others start from; None starts from ImageNet.
+    """
+
+    variants: tuple[str, ...]
+    shots: tuple[int, ...] = (1,)
+    init: str | None = None
+
+
+STUDIES = {
+    "parts": Study((FULL, "without-mpm1", "without-mpm2", "without-mrm")),
+    "fusion": Study(("fusion-cmm", "fusion-attention", "fusion-mask"), (1, 5), FULL),
+    "blocks": Study(("fusion-one-block", "fusion-two-blocks", "fusion-cmm"), (5,), FULL),
+    "recipe": Study(
+        (
+            FULL,
+            *("sgd", "rate-1e-3", "rate-1e-4", "more-batches", "loss-of-q2-mostly"),
+            *("pooling-map", "mask-hard", "gradient-flows", "without-f1", "shared-mpm"),
+            *("vector-predicted", "cbam-residual", "cbam-none", "dropout", "wide", "prior"),
+            *("weak-guides", "pseudo-classes", "no-augmentation", "novel-as-background"),
+            "size-321",
+        )
+    ),
+}
+FOLDS = (1, 2, 3)
+
+
+def held_out(fold: int) -> str:
+    """Override that holds out a fold of PASCAL, and both other data sets."""
+    names = [f"voc/{CLASS_NAMES[5 * fold + n]}" for n in range(1, 6)]
+    return f"data.held_out={json.dumps([*names, 'ccp/*', 'davis/*'])}"
+
+
+def train(name: str, fold: int, data: str, out: Path, init: str | None) -> Path:
+    """Train a variant, unless it is done, and give its checkpoint."""
+    folder = out / f"{name}-fold{fold}"
+    done = folder / "done"
+    if not done.is_file():
+        start = (
+            [] if init is None else ["--init", out / f"{init}-fold{fold}/checkpoint.safetensors"]
+        )
+        _arnet(
+            *("train", "--config", CONFIGS / f"{name}.yaml", "--data", data, "--out", folder),
+            *start,
+            "--resume",
+            held_out(fold),
+            f"data.cache={data}/cache",
+            f"train.backbone_weights={data}/weights/resnet50_caffe_imagenet_to_layer3.safetensors",
+        )
+        done.touch()
+    return folder / "checkpoint.safetensors"
+
+
+def evaluate(
+    checkpoint: Path, fold: int, data: str, shots: int, episodes: int, seeds: int
+) -> dict[str, Any]:
+    """The scores of a checkpoint on the fold's classes, measured unless they are known."""
+    result = checkpoint.parent / f"{shots}-shot-{episodes}x{seeds}.json"
+    if not result.is_file():
+        _arnet(
+            *("eval", "--checkpoint", checkpoint, "--kind", "pascal", "--fold", fold),
+            *("--data", data, "--cache", f"{data}/cache", "--shots", shots),
+            *("--episodes", episodes, "--seeds", seeds, "--precision", "bf16", "--json", result),
+        )
+    scores: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
+    return scores
+
+
+def table(rows: dict[str, dict[tuple[int, int], dict[str, Any]]]) -> str:
+    """Markdown: q2 of each fold, and the means of q1, s and q2, in percent.
+
+    Args:
+        rows: by variant, then by shots and fold, what ``arnet eval --json`` wrote.
+    """
+    columns = sorted({key for found in rows.values() for key in found})
+    shots = sorted({k for k, _ in columns})
+    head = ["variant"]
+    for k in shots:
+        head += [f"{k}-shot, fold {fold}" for each, fold in columns if each == k]
+        head += ["mean q1", "mean s", "**mean q2**"]
+    lines = [head, ["---"] * len(head)]
+    for name, found in rows.items():
+        line = [name]
+        for k in shots:
+            results = [found.get(key) for key in columns if key[0] == k]
+            line += ["-" if r is None else _spread(r["scores"]["q2"]["mean_iou"]) for r in results]
+            whole = [r for r in results if r is not None]
+            for mask in ("q1", "s", "q2"):
+                means = [r["scores"][mask]["mean_iou"] for r in whole if mask in r["scores"]]
+                complete = len(means) == len(results) and all(means)
+                mean = sum(m["mean"] for m in means) / len(means) if complete else None
+                shown = "-" if mean is None else f"{mean:.1f}"
+                line.append(f"**{shown}**" if mask == "q2" else shown)
+        lines.append(line)
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _spread(value: dict[str, float]) -> str:
+    return f"{value['mean']:.1f} ± {value['std']:.1f}"
+
+
+def _arnet(*arguments: object) -> None:
+    command = [sys.executable, "-m", "arnet", *map(str, arguments)]
+    sys.stdout.write(" ".join(command[2:]) + "\n")
+    sys.stdout.flush()
+    subprocess.run(command, check=True)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """See the module."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("study", choices=STUDIES, help="the table")
+    parser.add_argument("--data", required=True, help="folder with VOCdevkit, ccp, davis, weights")
+    parser.add_argument("--out", required=True, type=Path, help="folder of the trainings")
+    parser.add_argument("--fold", type=int, action="append", help="1, 2 or 3; by default all")
+    parser.add_argument("--variant", action="append", help="by default all of the study")
+    parser.add_argument("--episodes", type=int, default=200)
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--only-table", action="store_true", help="of what has been measured")
+    given = parser.parse_args(arguments)
+    study = STUDIES[given.study]
+    rows: dict[str, dict[tuple[int, int], dict[str, Any]]] = {}
+    for fold in given.fold or FOLDS:
+        for name in given.variant or study.variants:
+            for shots in study.shots:
+                checkpoint = given.out / f"{name}-fold{fold}" / "checkpoint.safetensors"
+                if not given.only_table:
+                    if study.init is not None:
+                        train(study.init, fold, given.data, given.out, None)
+                    train(name, fold, given.data, given.out, study.init)
+                elif not list(checkpoint.parent.glob(f"{shots}-shot-*.json")):
+                    continue
+                found = evaluate(checkpoint, fold, given.data, shots, given.episodes, given.seeds)
+                rows.setdefault(name, {})[shots, fold] = found
+    sys.stdout.write(table(rows) + "\n")
+
+
+if __name__ == "__main__":
+    main()

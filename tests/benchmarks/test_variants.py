@@ -1,0 +1,84 @@
+"""The tables of variants: what is trained and evaluated, once, and how it is shown."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from arnet.config_file import load_config
+from benchmarks import variants
+
+
+class Arnet:
+    """Stands for the command: writes what it would write, and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[str]] = []
+
+    def __call__(self, *arguments: object) -> None:
+        words = [str(argument) for argument in arguments]
+        self.asked.append(words)
+        if words[0] == "train":
+            folder = Path(words[words.index("--out") + 1])
+            folder.mkdir(parents=True)
+            (folder / "checkpoint.safetensors").write_text("")
+            if "--init" in words:
+                assert Path(words[words.index("--init") + 1]).is_file()
+        else:
+            fold = int(words[words.index("--fold") + 1])
+            mean = {"mean_iou": {"mean": 40.0 + fold, "std": 1.25}}
+            scores = {"q1": mean, "q2": mean}
+            Path(words[words.index("--json") + 1]).write_text(json.dumps({"scores": scores}))
+
+
+@pytest.fixture
+def arnet(monkeypatch: pytest.MonkeyPatch) -> Arnet:
+    command = Arnet()
+    monkeypatch.setattr(variants, "_arnet", command)
+    return command
+
+
+def run(tmp_path: Path, *options: str) -> None:
+    variants.main([*options, "--data", "data", "--out", str(tmp_path)])
+
+
+def test_every_study_has_its_files() -> None:
+    for study in variants.STUDIES.values():
+        for name in (*study.variants, *filter(None, [study.init])):
+            load_config(variants.CONFIGS / f"{name}.yaml")
+
+
+def test_a_fold_is_held_out_with_the_other_data_sets(arnet: Arnet, tmp_path: Path) -> None:
+    run(tmp_path, "parts", "--fold", "2", "--variant", "full")
+    overrides = [word for word in arnet.asked[0] if word.startswith("data.held_out=")]
+    held = load_config(variants.CONFIGS / "full.yaml", overrides).data.held_out
+    assert held == load_config(variants.CONFIGS / "full.yaml").data.held_out, "fold 2 is the file's"
+    assert "voc/dog" in held and "davis/*" in held
+
+
+def test_the_table_of_two_folds(
+    arnet: Arnet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(tmp_path, "parts", "--fold", "1", "--fold", "3", "--variant", "without-mpm2")
+    head, _, row = capsys.readouterr().out.splitlines()[-3:]
+    assert head.startswith("| variant | 1-shot, fold 1 | 1-shot, fold 3 | mean q1 | mean s |")
+    assert row == "| without-mpm2 | 41.0 ± 1.2 | 43.0 ± 1.2 | 42.0 | - | **42.0** |"
+
+
+def test_what_is_done_is_kept(arnet: Arnet, tmp_path: Path) -> None:
+    run(tmp_path, "fusion", "--fold", "1", "--variant", "fusion-mask")
+    first = [words[0] for words in arnet.asked]
+    assert first == ["train", "train", "eval", "eval"], "the full model, the variant, 1 and 5 shots"
+    run(tmp_path, "fusion", "--fold", "1", "--variant", "fusion-mask")
+    assert len(arnet.asked) == 4
+
+
+def test_a_table_of_what_there_is(
+    arnet: Arnet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(tmp_path, "parts", "--fold", "1", "--variant", "full")
+    capsys.readouterr()
+    run(tmp_path, "parts", "--only-table")
+    shown = capsys.readouterr().out
+    assert "| full | 41.0" in shown and "without-mpm1" not in shown
+    assert len(arnet.asked) == 2
