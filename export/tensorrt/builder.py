@@ -9,11 +9,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from arnet.export.tensorrt.library import Toolchain, bit, need
 from arnet.export.tensorrt.profiles import Profile
+from arnet.runtime.engines.complaints import logger_of
 from arnet.runtime.errors import BuildError
 
 Step = Callable[[str, int, int], None]
@@ -110,28 +110,9 @@ def build_plan(
     plan = builder.build_serialized_network(network, config)
     if progress.cancelled:
         raise progress.failure or KeyboardInterrupt
-    told = "; ".join(logger.errors[-3:]) or "it does not say why"
+    told = "; ".join(logger.errors) or "it does not say why"
     content = bytes(need(plan, f"to build the plan: {told}"))
     return content, bytes(need(timings.serialize(), "to hand out the timing cache"))
-
-
-@cache
-def logger_of(trt: Any) -> Any:
-    """The logger of this process, of which TensorRT wants one: it keeps the errors.
-
-    A refusal tells nothing itself.
-    """
-
-    class Logger(trt.ILogger):
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-            self.errors: list[str] = []
-
-        def log(self, severity: Any, msg: str) -> None:
-            if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
-                self.errors.append(msg.strip())
-
-    return Logger()
 
 
 def monitor_for(trt: Any, progress: Progress) -> Any:

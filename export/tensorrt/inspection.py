@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from arnet.export.tensorrt.builder import logger_of
 from arnet.export.tensorrt.library import Toolchain, need
 from arnet.export.tensorrt.profiles import Profile
+from arnet.runtime.engines.complaints import logger_of
 from arnet.runtime.errors import BuildError
 
 COMPUTED = {

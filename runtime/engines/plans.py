@@ -6,12 +6,12 @@ versions; it has not met a real TensorRT yet. TensorRT refuses by answering Fals
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, TypeVar
 
 from arnet.runtime.bundle import Stage
+from arnet.runtime.engines.complaints import logger_of
 from arnet.runtime.engines.plan_choice import numbers
 from arnet.runtime.errors import EngineError
 
@@ -54,8 +54,7 @@ class TensorRt:
             raise EngineError(
                 f"TensorRT {self.version} is installed; needed is {REQUIREMENT}", install
             )
-        self._complaints: deque[str] = deque(maxlen=2)
-        self._logger = _logger(self._trt, self._complaints)
+        self._logger = logger_of(self._trt)
 
     def need(self, answer: Answer | None, what: str, hint: str = "") -> Answer:
         """What TensorRT answered, unless that is a refusal.
@@ -64,7 +63,7 @@ class TensorRt:
             EngineError: the answer is None or False.
         """
         if answer is None or answer is False:
-            said = "; ".join(self._complaints)
+            said = "; ".join(self._logger.errors)
             raise EngineError(f"TensorRT {self.version} refused {what}" + f" ({said})" * bool(said),
                               hint)  # fmt: skip
         return answer
@@ -82,7 +81,7 @@ class TensorRt:
         Raises:
             EngineError: if TensorRT refuses it, or it has other tensors than the manifest says.
         """
-        self._complaints.clear()
+        self._logger.errors.clear()
         runtime = self.need(self._trt.Runtime(self._logger), "to start")
         if version_compatible:
             runtime.engine_host_code_allowed = True
@@ -199,20 +198,6 @@ class FixedContext:
         if not self._bound:
             raise EngineError(f"{self._stage} has no addresses yet")
         self._plan.library.need(self._context.execute_async_v3(stream), f"to run {self._stage}")
-
-
-def _logger(trt: Any, complaints: deque[str]) -> Any:
-    """A logger that keeps errors for the exception that follows."""
-
-    class Logger(trt.ILogger):
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-
-        def log(self, severity: Any, msg: str) -> None:
-            if severity in (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR):
-                complaints.append(msg.strip()[:300])
-
-    return Logger()
 
 
 def _dtype(kind: Any) -> str:

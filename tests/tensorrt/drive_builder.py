@@ -1,63 +1,28 @@
-"""Builds and inspects a plan over stand-ins for TensorRT's objects.
+"""Builds, inspects and loads a plan over stand-ins for TensorRT's objects.
 
-Reads a job as JSON and prints what was asked of the objects.
-
-Each stands for one real class of this version and has what that class has, no more. A call with
-other arguments than its documentation names is an error. The real library is not there.
+A job as JSON in, what was asked of the objects out.
 """
 
 from __future__ import annotations
 
-import inspect as python_inspect
 import json
-import re
 import sys
 from typing import Any
 from unittest import mock
 
 import real_tensorrt
+from stand_ins import CALLS, stand_in
 
 trt = real_tensorrt.load()
 
 from arnet.export.tensorrt import builder, inspection  # noqa: E402
 from arnet.export.tensorrt.library import Gpu, Toolchain, bit  # noqa: E402
+from arnet.runtime.bundle import Stage  # noqa: E402
+from arnet.runtime.engines.plans import TensorRt  # noqa: E402
 from arnet.runtime.errors import ArnetError  # noqa: E402
 
 JOB = json.load(sys.stdin)
-CALLS: list[tuple[str, list[Any]]] = []
 REFUSED: dict[str, Any] = JOB.get("refuse", {})
-
-
-def signatures(text: str) -> list[list[str]]:
-    """The arguments of each overload, by what the bindings say of a method."""
-    found = []
-    for line in text.splitlines():
-        match = re.match(r"\s*(?:\d+\. )?\w+\(self: [\w.]+(?:, (.*))?\) -> ", line)
-        if match:
-            found.append(re.findall(r"(\w+): ", match[1] or ""))
-    return found
-
-
-def stand_in(kind: type, **answers: Any) -> Any:
-    """An object with the names of a real class that gives these answers, or refuses."""
-    made = mock.MagicMock(spec_set=kind)
-    for name, answer in answers.items():
-
-        def call(*arguments: Any, name: str = name, answer: Any = answer, **named: Any) -> Any:
-            known = signatures(getattr(kind, name).__doc__)
-            fits = any(
-                len(arguments) + len(named) <= len(each) and set(named) <= set(each)
-                for each in known
-            )
-            assert fits, f"{kind.__name__}.{name}{arguments}{named} is none of {known}"
-            place = f"{kind.__name__}.{name}"
-            CALLS.append((place, [*map(str, arguments), *map(str, named.values())]))
-            if place in REFUSED:
-                return REFUSED[place]
-            return answer(*arguments) if python_inspect.isfunction(answer) else answer
-
-        getattr(made, name).side_effect = call
-    return made
 
 
 def build_serialized(network: Any, config: Any) -> Any:
@@ -80,11 +45,12 @@ layers = [mock.MagicMock(spec_set=trt.ILayer) for _ in range(4)]
 for number, layer in enumerate(layers):
     plugin = number < JOB.get("plugins_found", 2)
     layer.type = trt.LayerType.PLUGIN_V3 if plugin else trt.LayerType.CONVOLUTION
-network = stand_in(trt.INetworkDefinition, get_layer=lambda index: layers[index])
+network = stand_in(trt.INetworkDefinition, REFUSED, get_layer=lambda index: layers[index])
 network.num_layers = len(layers)
-cache = stand_in(trt.ITimingCache, serialize=b"timings")
+cache = stand_in(trt.ITimingCache, REFUSED, serialize=b"timings")
 config = stand_in(
     trt.IBuilderConfig,
+    REFUSED,
     set_memory_pool_limit=None,
     set_flag=None,
     clear_flag=None,
@@ -92,25 +58,37 @@ config = stand_in(
     set_timing_cache=True,
     add_optimization_profile=0,
 )
-profile = stand_in(trt.IOptimizationProfile, set_shape=None)
+profile = stand_in(trt.IOptimizationProfile, REFUSED, set_shape=None)
 maker = stand_in(
     trt.Builder,
+    REFUSED,
     create_network=network,
     create_builder_config=config,
     create_optimization_profile=profile,
     build_serialized_network=build_serialized,
 )
 wrong = stand_in(
-    trt.ParserError, desc="no importer", node_name="node_7", node_operator="MaskedPool"
+    trt.ParserError, REFUSED, desc="no importer", node_name="node_7", node_operator="MaskedPool"
 )
-parser = stand_in(trt.OnnxParser, parse=True, get_error=wrong)
+parser = stand_in(trt.OnnxParser, REFUSED, parse=True, get_error=wrong)
 parser.num_errors = 1
-context = stand_in(trt.IExecutionContext, set_input_shape=True)
-reader = stand_in(trt.EngineInspector, get_engine_information=json.dumps(JOB.get("layers", {})))
-engine = stand_in(trt.ICudaEngine, create_execution_context=context, create_engine_inspector=reader)
-runtime = stand_in(trt.Runtime, deserialize_cuda_engine=engine)
+context = stand_in(trt.IExecutionContext, REFUSED, set_input_shape=True)
+reader = stand_in(
+    trt.EngineInspector, REFUSED, get_engine_information=json.dumps(JOB.get("layers", {}))
+)
+engine = stand_in(
+    trt.ICudaEngine, REFUSED, create_execution_context=context, create_engine_inspector=reader
+)
+runtime = stand_in(trt.Runtime, REFUSED, deserialize_cuda_engine=engine)
+engine.num_io_tensors = 0
+loggers: list[Any] = []
 for name, made in (("Builder", maker), ("OnnxParser", parser), ("Runtime", runtime)):
-    setattr(trt, name, lambda *_, name=name, made=made: REFUSED.get(name, made))
+
+    def make(*given: Any, name: str = name, made: Any = made) -> Any:
+        loggers.append(given[-1])
+        return REFUSED.get(name, made)
+
+    setattr(trt, name, make)
 
 tools = Toolchain(trt, Gpu("NVIDIA H200", (9, 0), "580", "13.0"))
 steps: list[tuple[str, int, int]] = []
@@ -130,11 +108,13 @@ try:
         tools, b"onnx", shapes, settings, JOB.get("cache", "").encode(), progress
     )
     built = inspection.inspect(tools, plan, shapes, settings.version_compatible)
+    TensorRt().open("decode", Stage("decode.onnx", (), ()), plan, False)
     answer = {
         "plan": plan.decode(),
         "cache": kept.decode(),
         "layers": [[layer.kind, layer.inputs, layer.outputs] for layer in built],
         "inspected": reader.execution_context is context,
+        "logged": [len(loggers), len(set(map(id, loggers)))],
         "host_code": runtime.engine_host_code_allowed is True,
     }
 except (ArnetError, KeyboardInterrupt, ZeroDivisionError) as error:

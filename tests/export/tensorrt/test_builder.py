@@ -48,6 +48,12 @@ def test_a_plan_is_built_as_asked(drive, version) -> None:
 
 
 @pytest.mark.parametrize("version", WHEELS)
+def test_all_that_wants_a_logger_is_given_the_same(drive, version) -> None:
+    """TensorRT keeps the first of a process: builder, parser, and the runtimes of both sides."""
+    assert drive(version, "drive_builder.py", layers=LAYERS)["logged"] == [4, 1]
+
+
+@pytest.mark.parametrize("version", WHEELS)
 def test_what_is_chosen_is_passed_on(drive, version) -> None:
     settings = {
         "tf32": True,

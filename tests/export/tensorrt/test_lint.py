@@ -9,10 +9,15 @@ import pytest
 from fetch_bindings import WHEELS
 
 ROOT = Path(__file__).parents[3]
-SOURCES = sorted((ROOT / "export" / "tensorrt").glob("*.py"))
+SOURCES = [
+    *sorted((ROOT / "export" / "tensorrt").glob("*.py")),
+    *(ROOT / "runtime" / "engines" / name for name in ("plans.py", "complaints.py")),
+]
 MAKERS = {"Builder", "OnnxParser", "Runtime", "Refitter"}
-# Of things that are there: they answer, or their index was wrong.
-SAFE = {"get_layer", "get_error", "desc", "node_name", "node_operator"}
+# Of things that are there: they answer, or their index or name was wrong.
+SAFE = {"get_layer", "get_error", "desc", "node_name", "node_operator"} | {
+    f"get_tensor_{what}" for what in ("name", "mode", "dtype", "shape", "profile_shape")
+}
 # Names of methods that files and threads have, too.
 OURS = {"read", "write", "clear"}
 
@@ -35,9 +40,11 @@ def unchecked(text: str, returns: dict[str, list[str]]) -> list[str]:
 def checked(call: ast.expr, parents: dict[ast.AST, ast.AST]) -> bool:
     parent = parents[call]
     if isinstance(parent, ast.Call):
-        return isinstance(parent.func, ast.Name) and parent.func.id == "need"
+        return needs(parent)
     if isinstance(parent, ast.UnaryOp):
         return isinstance(parent.op, ast.Not)
+    if isinstance(parent, ast.NamedExpr):  # what is missing, if anything is
+        return isinstance(parents[parent], ast.If)
     if isinstance(parent, ast.Compare):
         return compares(parent)
     if isinstance(parent, ast.Assign):
@@ -57,12 +64,16 @@ def checked(call: ast.expr, parents: dict[ast.AST, ast.AST]) -> bool:
 def checked_use(name: ast.Name, parents: dict[ast.AST, ast.AST]) -> bool:
     parent = parents[name]
     if isinstance(parent, ast.Call):
-        return (
-            isinstance(parent.func, ast.Name)
-            and parent.func.id == "need"
-            and parent.args[0] is name
-        )
+        return needs(parent) and parent.args[0] is name
     return isinstance(parent, ast.Compare) and compares(parent)
+
+
+def needs(call: ast.Call) -> bool:
+    """Whether it is ``need``, the function of the export or the method of the runtime."""
+    function = call.func
+    return (
+        function.attr if isinstance(function, ast.Attribute) else ast.unparse(function)
+    ) == "need"
 
 
 def compares(node: ast.Compare) -> bool:
@@ -94,6 +105,9 @@ def test_every_answer_is_checked(path, returns) -> None:
         "if context.set_input_shape(name, shape): pass",
         "context.execute_async_v3(stream)",
         "index = config.add_optimization_profile(profile)\n    need(other, index)",
+        "library.needed(context.execute_async_v3(stream), 'it')",
+        "answer = context.set_tensor_address(name, 256)\n    library.need(other, 'it')",
+        "missing = context.infer_shapes()",
     ],
 )
 def test_an_answer_that_is_not_checked_is_found(line, returns) -> None:
@@ -108,6 +122,9 @@ def test_an_answer_that_is_not_checked_is_found(line, returns) -> None:
         "if not parser.parse(model): raise error",
         "plan = builder.build_serialized_network(network, config)\n    need(plan, 'it')",
         "if config.set_timing_cache(cache, False) is False: raise error",
+        "self.need(context.execute_async_v3(stream), 'it')",
+        "answer = context.set_tensor_address(name, 256)\n    library.need(answer, 'it')",
+        "if missing := context.infer_shapes(): raise error",
     ],
 )
 def test_an_answer_that_is_checked_is_not(line, returns) -> None:
