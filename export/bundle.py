@@ -8,7 +8,7 @@ import shutil
 import uuid
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import onnx
@@ -17,7 +17,13 @@ from onnx import ModelProto, ValueInfoProto, helper
 from arnet.runtime.bundle import FORMAT, MANIFEST, FileInfo, Manifest, Stage, TensorInfo
 from arnet.runtime.errors import OutputError
 
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
+
 ZIP = ".zip"
+_LOCK, _REPLACED = "export.lock", "replaced"
 _MOMENT = (1980, 1, 1, 0, 0, 0)  # the same bundle gives the same bytes
 
 
@@ -56,14 +62,18 @@ def write_files(folder: Path, contents: Mapping[str, bytes], manifest: Manifest)
 def staging(out: Path) -> Iterator[Path]:
     """A folder beside ``out`` to build a bundle in; whatever happens, it is gone afterwards.
 
+    If the process is killed, the next export to that place removes it.
+
     Raises:
         OutputError: the place cannot be written to.
     """
     temporary = out.parent / f".{uuid.uuid4().hex}.tmp"
     try:
         try:
+            _sweep(out.parent)
             temporary.mkdir(parents=True)
-            yield temporary / (out.name.removesuffix(ZIP) or "bundle")
+            with _claimed(temporary):
+                yield temporary / (out.name.removesuffix(ZIP) or "bundle")
         except OSError as error:
             raise OutputError(
                 f"{out} could not be written: {error.strerror or error}",
@@ -82,7 +92,7 @@ def publish(built: Path, out: Path) -> None:
                 file.writestr(zipfile.ZipInfo(path.name, _MOMENT), path.read_bytes())
         archive.replace(out)
         return
-    old = built.with_name("replaced")
+    old = built.with_name(_REPLACED)
     try:
         if out.exists():
             out.rename(old)
@@ -97,27 +107,73 @@ def check_place(out: Path, overwrite: bool) -> None:
     """Whether a bundle may be written there.
 
     Raises:
-        OutputError: something is there that is no bundle, or a bundle that is to be kept.
+        OutputError: something is there that is no bundle, or a bundle that is to be kept, or a
+            folder that holds more than one.
     """
     if not out.exists() and not out.is_symlink():
         return
-    if out.is_dir() == (out.suffix == ZIP) or not _has_our_manifest(out):
+    known = _files_there(out)
+    if out.is_dir() == (out.suffix == ZIP) or known is None:
         raise OutputError(f"{out} exists and is no bundle", "choose another --out")
     if not overwrite:
         raise OutputError(f"{out} exists", "add --overwrite to replace it, or choose another --out")
+    more = (
+        sorted(path.name for path in out.iterdir() if path.name not in known)
+        if out.is_dir()
+        else []
+    )
+    if more:
+        named = ", ".join(more[:3]) + (f" and {len(more) - 3} more" if len(more) > 3 else "")
+        raise OutputError(
+            f"{out} holds what is not of its bundle and would go with it: {named}",
+            "put that elsewhere, or choose another --out",
+        )
 
 
-def _has_our_manifest(path: Path) -> bool:
-    """Whether a folder or zip is a bundle, be it damaged: other things have a manifest, too."""
+def _files_there(path: Path) -> set[str] | None:
+    """Names of the files of a bundle, be it damaged; None for what is none.
+
+    Other things have a manifest, too.
+    """
     try:
         if path.is_dir():
             data = (path / MANIFEST).read_bytes()
         else:
             with zipfile.ZipFile(path) as file:
                 data = file.read(MANIFEST)
-        return bool(json.loads(data)["format"] == FORMAT)
-    except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile):
-        return False
+        manifest = json.loads(data)
+        return {MANIFEST, *manifest.get("files", ())} if manifest["format"] == FORMAT else None
+    except (OSError, AttributeError, KeyError, TypeError, ValueError, zipfile.BadZipFile):
+        return None
+
+
+@contextmanager
+def _claimed(folder: Path) -> Iterator[None]:
+    """Hold a lock in a folder, which ends with the process, however that ends."""
+    if fcntl is None:
+        yield
+        return
+    fresh = folder / f"{_LOCK}.new"
+    with fresh.open("wb") as lock:
+        with suppress(OSError):  # a file system without locks: nobody sweeps up there
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            fresh.rename(folder / _LOCK)  # under this name it is locked, or nobody's
+        yield
+
+
+def _sweep(place: Path) -> None:
+    """Remove what exports left there whose process was killed.
+
+    That is a folder with a lock that nobody holds; but not while it has a bundle that was to be
+    replaced, of which there may be no other.
+    """
+    if fcntl is None:
+        return
+    for path in place.glob(".*.tmp"):
+        with suppress(OSError), (path / _LOCK).open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not (path / _REPLACED).exists():
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _tensor(value: ValueInfoProto) -> TensorInfo:

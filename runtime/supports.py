@@ -79,6 +79,11 @@ def read_supports(
             " mean the same thing, save the masks with two values, 0 and 255.",
         )
     if label is not None and label not in classes:
+        if all(found.label is None for members in classes.values() for found in members):
+            raise AnnotationError(
+                f"{folder} has no label '{label}': its annotations have none and mean one class.",
+                "Leave --label out.",
+            )
         raise AnnotationError(
             f"{folder} has no label '{label}'; it has: {names}.",
             "Choose one of these" + (", or leave --label out." if len(classes) == 1 else "."),

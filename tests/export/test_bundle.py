@@ -5,6 +5,8 @@ import hashlib
 import os
 import resource
 import signal
+import subprocess
+import sys
 import zipfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 
 from arnet.export import exporter
-from arnet.export.bundle import check_place, interface, serialised
+from arnet.export.bundle import check_place, interface, serialised, staging
 from arnet.runtime.bundle import MANIFEST, Bundle, TensorInfo
 from arnet.runtime.errors import BundleError, OutputError
 from arnet.runtime.segmenter import Segmenter
@@ -79,8 +81,8 @@ def test_the_last_of_these_writes_is_the_last(quick, tmp_path, monkeypatch) -> N
     [
         ("tiny", "write_bytes", 1),
         ("tiny", "write_bytes", WRITES),
-        ("tiny", "rename", 1),  # the old one goes
-        ("tiny", "rename", 2),  # the new one comes
+        ("tiny", "rename", 2),  # the old one goes; the first is the lock's
+        ("tiny", "rename", 3),  # the new one comes
         ("tiny.zip", "write_bytes", WRITES),
         ("tiny.zip", "replace", 1),
     ],
@@ -203,6 +205,49 @@ def test_the_same_export_gives_the_same_bytes(quick, tmp_path, name) -> None:
     assert Bundle.open(first).sha256 != Bundle.open(other).sha256
 
 
+KILLED = """
+import os, sys
+from pathlib import Path
+from arnet.export.bundle import staging
+with staging(Path(sys.argv[1])) as folder:
+    folder.mkdir()
+    (folder / "decode.onnx").write_bytes(bytes(1000))
+    os.kill(os.getpid(), 9)
+"""
+
+
+class TestLeftovers:
+    @pytest.fixture
+    def left(self, tmp_path) -> Path:
+        """What an export leaves that is killed."""
+        killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "tiny")])
+        assert killed.returncode == -9
+        (folder,) = tmp_path.iterdir()
+        assert (folder / "tiny" / "decode.onnx").stat().st_size == 1000
+        return folder
+
+    def test_the_next_export_removes_them(self, left, tmp_path) -> None:
+        with staging(tmp_path / "other.zip") as folder:
+            assert list(tmp_path.iterdir()) == [folder.parent]
+        assert list(tmp_path.iterdir()) == []
+
+    def test_what_another_export_works_in_stays(self, tmp_path) -> None:
+        with staging(tmp_path / "one") as one, staging(tmp_path / "two") as two:
+            assert one.parent.is_dir() and two.parent.is_dir()
+
+    def test_what_holds_the_bundle_that_was_to_be_replaced_stays(self, left, tmp_path) -> None:
+        (left / "replaced").mkdir()
+        with staging(tmp_path / "other"):
+            assert left.is_dir()
+
+    def test_folders_of_others_stay(self, tmp_path) -> None:
+        other = tmp_path / ".0123456789abcdef.tmp"
+        (other / "letter").mkdir(parents=True)
+        with staging(tmp_path / "tiny"):
+            pass
+        assert (other / "letter").is_dir()
+
+
 class TestPlace:
     @pytest.mark.parametrize("name", ["tiny", "tiny.zip"])
     def test_a_bundle_is_replaced_when_asked(self, quick, tmp_path, name) -> None:
@@ -259,6 +304,21 @@ class TestPlace:
         (out / "decode.onnx").unlink()
         quick(out, overwrite=True)
         assert Bundle.open(out)
+
+    def test_a_folder_that_holds_more_than_its_bundle_is_kept(self, quick, tmp_path) -> None:
+        out = quick(tmp_path / "tiny").path
+        for name in ("letter", "notes.onnx"):
+            (out / name).write_text("dear")
+        (out / "photographs").mkdir()
+        before = contents(out)
+        with pytest.raises(OutputError, match=r"go with it: letter, notes\.onnx, ph") as caught:
+            quick(out, overwrite=True)
+        assert "elsewhere" in caught.value.hint
+        assert contents(out) == before
+        for name in "12":
+            (out / name).touch()
+        with pytest.raises(OutputError, match="1, 2, letter and 2 more"):
+            check_place(out, overwrite=True)
 
     def test_a_place_that_cannot_be_written_to(self, quick, tmp_path) -> None:
         (tmp_path / "file").write_text("dear")

@@ -168,6 +168,8 @@ def test_values_without_names_are_labels_by_number(tmp_path):
     mask(tmp_path / "a.png", BOX)
     assert read_supports(tmp_path)[0].label is None
     assert list(read_support_classes(tmp_path)) == ["object"]
+    without = error(tmp_path, "no label 'cat': its annotations have none", label="cat")
+    assert without.hint == "Leave --label out."
     photo(tmp_path / "b.jpg")
     mask(tmp_path / "b.png", BOX * 15)  # a mask of 0 and 15 is not the same thing as one of 0 and 1
     error(tmp_path, "several labels", "1, 15")
