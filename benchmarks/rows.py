@@ -163,7 +163,7 @@ def _rows() -> dict[str, Row]:
             group, f"`arnet export --engine {precision}`: census and parity gate", "tensorrt"
         )
     rows["tensorrt/device"] = Row(
-        group, "query fp16 as above, device time", "tensorrt", "ms", ("<=", 1.0)
+        group, "query fp16 as above, device time with both copies", "tensorrt", "ms", ("<=", 1.0)
     )
     rows["tensorrt/host"] = Row(
         group, "query fp16 as above, host to host", "tensorrt", "ms", ("<=", 1.5)

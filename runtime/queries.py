@@ -38,7 +38,7 @@ class Queries:
             return Segmentation(
                 by_class(answer.maps, states),
                 {"start": seconds, "wait": waited},
-                {"query": answer.device, "enqueue": seconds},
+                {**answer.device, "enqueue": seconds},
             )
 
         return finish

@@ -137,8 +137,11 @@ def on_device(result: BenchmarkResult) -> Table | None:
     if not rows:
         return None
     columns = ["median milliseconds", "device", "enqueue", "by part"]
-    footnote = "device: between the GPU's own events, without copies from and to the host"
-    return Table("on the GPU", columns, rows, [footnote], left=4)
+    footnotes = [
+        "device: by the GPU's own events; copies from and to the host belong to it where there",
+        "is a part 'query', which is one graph: ARNET_GRAPHS=off tells its parts",
+    ]
+    return Table("on the GPU", columns, rows, footnotes, left=4)
 
 
 def openings(result: BenchmarkResult) -> Table:

@@ -69,11 +69,12 @@ class QueryAnswer:
     Attributes:
         maps: "margins" and, where the bundle has it, "first", a probability map (H, W) float32 of
             each class, and "supports", one (h, w) of each shot; or "labels", one map (H, W) uint8.
-        device: seconds that the device took, by its own clock.
+        device: seconds that the device took, by its own clock: of the "query", copies to and from
+            it included, or of each part where these are not one graph.
     """
 
     maps: dict[str, list[NDArray[Any]]]
-    device: float
+    device: Mapping[str, float]
 
 
 @runtime_checkable

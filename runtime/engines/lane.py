@@ -19,6 +19,7 @@ from arnet.kernels.catalogue import POSTPROCESS, POSTPROCESS_LABELS, PREPROCESS
 from arnet.kernels.launch import Prepared
 from arnet.runtime.bundle import Manifest, TensorInfo
 from arnet.runtime.device import Driver
+from arnet.runtime.device.marks import Marks
 from arnet.runtime.device.replay import Replay
 from arnet.runtime.device.tensor import ALIGNMENT, DeviceTensor
 from arnet.runtime.engines.engine import QueryAnswer
@@ -103,7 +104,8 @@ class Lane:
         self.kit = kit
         self.stream = kit.driver.stream()
         self._begun, self._done = kit.driver.event(timed=True), kit.driver.event(timed=True)
-        self._enqueue: list[Callable[[], None]] = []
+        self.marks = None if kit.graphs else Marks(kit.driver, self.stream)
+        self._enqueue: list[tuple[str, Callable[[], None]]] = []
         self._sizes: OrderedDict[tuple[int, int, bool], Query] = OrderedDict()
         self._last: Query | None = None
         pixels = next(t for t in kit.manifest.stages["preprocess"].outputs if t.name == "pixels")
@@ -141,12 +143,21 @@ class Lane:
         """The answer of the last query, which is done; copied."""
         assert self._last is not None
         maps = {name: [one.copy() for one in m] for name, m in self._last.maps().items()}
-        return QueryAnswer(maps, self.kit.driver.milliseconds(self._begun, self._done) / 1000)
+        if self.marks is not None:
+            return QueryAnswer(maps, self.marks.seconds(self._begun))
+        whole = self.kit.driver.milliseconds(self._begun, self._done) / 1000
+        return QueryAnswer(maps, {"query": whole})
 
     def enqueue(self) -> None:
         """Put the stages into the stream."""
-        for enqueue in self._enqueue:
+        for stage, enqueue in self._enqueue:
             enqueue()
+            self.mark(stage)
+
+    def mark(self, part: str) -> None:
+        """Say that a part has been put into the stream; nothing where it becomes a graph."""
+        if self.marks is not None:
+            self.marks.after(part)
 
     def close(self) -> None:
         """Wait, and free the graphs."""
@@ -168,7 +179,7 @@ class Lane:
         }
         context.bind({name: tensor.address for name, tensor in (inputs | outputs).items()})
         context.freeze()
-        self._enqueue.append(partial(context.enqueue, self.stream.handle))
+        self._enqueue.append((stage, partial(context.enqueue, self.stream.handle)))
         return outputs
 
 
@@ -269,12 +280,16 @@ class Query:
         lane = self._lane
         driver, stream = lane.kit.driver, lane.stream
         driver.upload(self._image.memory, self._staging.array, stream)
+        lane.mark("upload")
         self._preprocess(stream.native, [self._image.address], [lane.pixels.address])
+        lane.mark("preprocess")
         lane.enqueue()
         for launch in self._launches:
             launch()
+        lane.mark("postprocess")
         for target, memory in self._downloads:
             driver.download(target, memory, stream)
+        lane.mark("download")
 
 
 def _fixed(tensor: TensorInfo) -> tuple[int, ...]:

@@ -201,6 +201,24 @@ def test_without_graphs(planned, both, monkeypatch) -> None:
     assert on_gpu.describe()["graphs"] is False
 
 
+def test_without_graphs_every_part_has_its_time(both, monkeypatch) -> None:
+    monkeypatch.setenv("ARNET_GRAPHS", "off")
+    on_gpu, on_cpu = both()
+    state = learned(on_cpu, RED)
+    for image in frames(3):
+        LOG.clear()
+        found = on_gpu.segment(image, state)
+    enqueue = found.device.pop("enqueue")
+    parts = ("upload", "preprocess", "encode_image", "encode_query", "decode", "postprocess",
+             "download")  # fmt: skip
+    assert found.device == dict.fromkeys(parts, 0.001)  # the emulated clock
+    assert 0 < enqueue <= found.seconds["start"]
+    # A mark stands behind the work of its part, and two more around all.
+    work = "".join({"cuEventRecord": "|", "cuMemcpyAsync": "c", "cuLaunchHostFunc": "t"}.get(line,
+                   "k" if "process" in line else "") for line in LOG.lines())  # fmt: skip
+    assert work == "|c|k|t|t|t|kk|ccc||"
+
+
 def test_nothing_was_written_where_nothing_is(both) -> None:
     on_gpu, _ = both()
     state = learned(on_gpu, RED)
