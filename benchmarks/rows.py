@@ -22,6 +22,19 @@ PLANS = ("fp32", "tf32", "fp16", "bf16", "int8", "fp8")
 LEFT_OUT = ("masked_pool", "masked_shift_sum", "preprocess", "postprocess")
 """Kernels that a query uses; forget_enhance works when supports are learned."""
 
+GPU_TESTS = {
+    "kernels": ("tests/kernels/test_gpu.py", "kernels by cuda.core and by torch's operators"),
+    "torch": ("tests/modeling/test_gpu.py", "the model in torch"),
+    "torch-kernels": ("tests/export/test_gpu.py", "the stages in torch with our kernels"),
+    "onnx-cuda": ("tests/runtime/engines/test_onnx_gpu.py", "a bundle by the engine `onnx-cuda`"),
+    "drivers": ("tests/runtime/device/test_gpu.py", "the runtime's drivers: cuda.core, pycuda"),
+    "plans": (
+        "tests/export/tensorrt/test_gpu.py",
+        "plans with plugins and without, and their gate",
+    ),
+}
+"""The tests marked ``gpu``: their file, and what they test."""
+
 TOLERANCE = {"float32": 1e-5, "float16": 1e-3, "bfloat16": 8e-3}
 """Largest difference of a kernel from its reference, relative to the largest value."""
 
@@ -142,7 +155,9 @@ def _rows() -> dict[str, Row]:
     rows["parity/fp16/mean_iou"] = Row(
         group, "fp16, change of mIoU either way", "parity", "points", ("<=", 0.1)
     )
-    rows["tests/gpu"] = Row(group, "the tests marked `gpu`", "tests", "passed")
+    group = "Tests marked `gpu`: how many passed"
+    for name, (_, what) in GPU_TESTS.items():
+        rows[f"tests/{name}"] = Row(group, what, "tests")
     group = "Inside the loop, a query"
     rows["loop/allocations"] = Row(
         group, "allocations by torch's allocator", "loop", "", ("<=", 0.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from benchmarks.drive import ROOT, STEPS
 from benchmarks.models import Task
 from benchmarks.query import agreement, check
 from benchmarks.recorder import Recorder
-from benchmarks.rows import KERNELS, ROWS
+from benchmarks.rows import GPU_TESTS, KERNELS, ROWS
 
 NOT_HERE = {"tests", "sanitizer", "tensorrt"}
 ON_A_GPU = {"loop/allocations", "loop/memory"}
@@ -64,6 +65,55 @@ def test_without_tensorrt_its_rows_say_so() -> None:
     importlib.import_module(STEPS["tensorrt"].module).work(recorder)
     assert {row["skipped"] for row in recorder.rows.values()} == {"TensorRT is not installed"}
     assert recorder.rows.keys() == {name for name, row in ROWS.items() if row.step == "tensorrt"}
+
+
+# The tests marked gpu.
+
+
+def test_without_a_gpu_every_test_of_one_says_so() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    recorder = Recorder(None)
+    importlib.import_module(STEPS["tests"].module).work(recorder)
+    assert recorder.rows.keys() == {f"tests/{name}" for name in GPU_TESTS}
+    reasons = {name: row.get("skipped", row) for name, row in recorder.rows.items()}
+    assert reasons["tests/torch"] == "torch sees no GPU"
+    assert all("GPU" in reason or "CUDA" in reason for reason in reasons.values()), reasons
+
+
+def test_what_pytest_reports_is_told_file_by_file(tmp_path: Path) -> None:
+    from benchmarks.gpu_tests import tell
+
+    files = [file for file, _ in GPU_TESTS.values()]
+    endings = ["", "", "<skipped message='why'/>", "<failure/>", "<error/>"]
+    cases = "".join(
+        f"<testcase file='{file}' name='t{number}'>{ending}</testcase>"
+        for file, numbers in zip(files, [(0, 1), (0, 2), (2,), (0, 3), (4,), ()], strict=True)
+        for number, ending in ((n, endings[n]) for n in numbers)
+    )
+    report = tmp_path / "report.xml"
+    report.write_text(f"<testsuites><testsuite>{cases}</testsuite></testsuites>")
+    recorder = Recorder(None)
+    tell(recorder, report)
+    found = [[row["value"], row["passed"], row.get("detail")] for row in recorder.rows.values()]
+    assert found == [
+        [2, True, ""],
+        [1, True, "1 skipped"],
+        [None, None, None],
+        [1, False, "1 failed; first: t3"],
+        [0, False, "1 failed; first: t4"],
+        [0, False, "it was not read"],
+    ]
+    assert recorder.rows["tests/torch-kernels"]["skipped"] == "why"
+
+
+def test_every_test_of_a_gpu_has_its_row() -> None:
+    marked = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "tests").rglob("test_*.py")
+        if re.search(r"(= |@|^ +)pytest\.mark\.gpu\b", path.read_text(), re.MULTILINE)
+    }
+    assert marked == {file for file, _ in GPU_TESTS.values()}
 
 
 def test_a_contender_that_computes_something_else_is_left_out() -> None:
