@@ -5,8 +5,6 @@ import hashlib
 import os
 import resource
 import signal
-import subprocess
-import sys
 import zipfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +13,7 @@ import numpy as np
 import pytest
 
 from arnet.export import exporter
-from arnet.export.bundle import check_place, interface, serialised, staging
+from arnet.export.bundle import check_place, interface, serialised
 from arnet.runtime.bundle import MANIFEST, Bundle, TensorInfo
 from arnet.runtime.errors import BundleError, OutputError
 from arnet.runtime.segmenter import Segmenter
@@ -203,49 +201,6 @@ def test_the_same_export_gives_the_same_bytes(quick, tmp_path, name) -> None:
     quick(tmp_path / "first" / f"other-{name}")  # the negative control: a name is in the manifest
     first, other = (tmp_path / "first" / n for n in (name, f"other-{name}"))
     assert Bundle.open(first).sha256 != Bundle.open(other).sha256
-
-
-KILLED = """
-import os, sys
-from pathlib import Path
-from arnet.export.bundle import staging
-with staging(Path(sys.argv[1])) as folder:
-    folder.mkdir()
-    (folder / "decode.onnx").write_bytes(bytes(1000))
-    os.kill(os.getpid(), 9)
-"""
-
-
-class TestLeftovers:
-    @pytest.fixture
-    def left(self, tmp_path) -> Path:
-        """What an export leaves that is killed."""
-        killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "tiny")])
-        assert killed.returncode == -9
-        (folder,) = tmp_path.iterdir()
-        assert (folder / "tiny" / "decode.onnx").stat().st_size == 1000
-        return folder
-
-    def test_the_next_export_removes_them(self, left, tmp_path) -> None:
-        with staging(tmp_path / "other.zip") as folder:
-            assert list(tmp_path.iterdir()) == [folder.parent]
-        assert list(tmp_path.iterdir()) == []
-
-    def test_what_another_export_works_in_stays(self, tmp_path) -> None:
-        with staging(tmp_path / "one") as one, staging(tmp_path / "two") as two:
-            assert one.parent.is_dir() and two.parent.is_dir()
-
-    def test_what_holds_the_bundle_that_was_to_be_replaced_stays(self, left, tmp_path) -> None:
-        (left / "replaced").mkdir()
-        with staging(tmp_path / "other"):
-            assert left.is_dir()
-
-    def test_folders_of_others_stay(self, tmp_path) -> None:
-        other = tmp_path / ".0123456789abcdef.tmp"
-        (other / "letter").mkdir(parents=True)
-        with staging(tmp_path / "tiny"):
-            pass
-        assert (other / "letter").is_dir()
 
 
 class TestPlace:
