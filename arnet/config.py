@@ -98,6 +98,17 @@ class ModelConfig:
     """Parts left out (Table 5). MPM1 or MPM2: its mask is 0.5 everywhere and has no loss. MRM: the
     result is q1, averaged over the shots."""
 
+    @property
+    def together(self) -> bool:
+        """Whether the shots of several classes can be decoded at once, whatever their number."""
+        fused = self.fusion == "cmm" and self.refine_vector == "annotation"
+        return "mrm" in self.without or (fused and self.pairing == "mean")
+
+    @property
+    def competes(self) -> bool:
+        """Whether classes on one query compete, by the prior, for where several find themselves."""
+        return bool(self.prior) and self.together
+
     def __post_init__(self) -> None:
         if {"mpm1", "mrm"} <= set(self.without):
             raise ValueError("without mpm1 and mrm nothing predicts the query's mask")

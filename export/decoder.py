@@ -18,6 +18,7 @@ from arnet.export.terms import Places, TiledTerm, channels_of, first_convolution
 from arnet.modeling import ARNet
 from arnet.modeling.layers import masked_pool
 from arnet.modeling.mpm import MPM
+from arnet.modeling.prior import answers, compete, likenesses, nearest
 
 
 class Decode(nn.Module):
@@ -135,7 +136,7 @@ class Refinement(nn.Module):
         self.conv2, self.attention, self.residual = mrm.conv2, mrm.attention, mrm.residual
         self.aspp = mrm.aspp
         self.aspp.classify = folding.margin(self.aspp.classify)
-        self.prior_scale = mrm.prior_scale
+        self.prior_scale, self.competes = mrm.prior_scale, config.competes
 
     def forward(self, given: dict[str, Tensor], q1: Tensor | None, s: Tensor | None) -> Tensor:
         """Margins (N, 1, h, w)."""
@@ -143,26 +144,36 @@ class Refinement(nn.Module):
         x = (given["query_refine"] + self.places(refine)).relu()
         refined = self.conv2(x)
         maps = [self.masks(given, q1, s)]
-        if self.prior_scale:
-            maps.append(self.prior_scale * self.prior(given))
+        compared = self.compared(given) if self.prior_scale else None
+        if compared is not None:
+            maps.append(self.prior_scale * self.on_grid(answers(*compared)))
         total = refined.shape[0]
         guides = [each.to(refined.dtype).expand(total, -1, -1, -1) for each in maps]
         x = self.attention(torch.cat([*guides, refined], dim=1))
         margins: Tensor = self.aspp(x + self.residual(x))
-        if self.prior_scale:
+        if compared is not None:
             margins = margins + guides[1]
+            if self.competes:
+                margins = compete(margins.float(), self.on_grid(likenesses(*compared)))
         return margins.amax(dim=0, keepdim=True) if self.fusion == "mask" else margins
 
-    def prior(self, given: dict[str, Tensor]) -> Tensor:
-        """The similarity maps (N, 1, h, w), float32; see ``arnet.modeling.prior``."""
-        shots, cells = given["prior"].float(), given["query_deep"].float()
+    def compared(self, given: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """What ``arnet.modeling.prior`` compares: cells, global prototypes, nearest; float32."""
+        shots, cells = given["prior"], given["query_deep"].flatten(2)
+        near = nearest(shots[:, :, 1:], cells).float()  # unit vectors, of any precision
+        shots, cells = shots.float(), cells.float()
         if "shares" in given:
-            pair = (given["shares"] @ shots.flatten(1)).unflatten(1, shots.shape[1:])
+            pair = (given["shares"].float() @ shots[:, :, 0].flatten(1)).unflatten(1, (2, -1))
+            # (classes, shots, 2, h * w); a shot of another class is 0, the least there is.
+            near = (near * (given["shares"] > 0).float()[..., None, None]).amax(dim=1)
         else:
-            pair = shots.mean(dim=0, keepdim=True)
-        directions = F.normalize(pair, dim=2)
-        difference = directions[:, 0] - directions[:, 1]
-        return (difference @ cells[0].flatten(1)).view(-1, 1, *self.places.grid)
+            pair = shots[:, :, 0].mean(dim=0, keepdim=True)
+            near = near.amax(dim=0, keepdim=True)
+        return cells, pair, near
+
+    def on_grid(self, maps: Tensor) -> Tensor:
+        """(N, 1, h * w) as (N, 1, h, w)."""
+        return maps.view(-1, 1, *self.places.grid)
 
     def masks(self, given: dict[str, Tensor], q1: Tensor | None, s: Tensor | None) -> Tensor:
         """The pairs [q1; s], each as background and object, averaged or side by side."""

@@ -76,7 +76,7 @@ def layout_of(config: ModelConfig) -> Layout:
         query=_chosen(query),
         per_shot=_chosen(per_shot),
         per_class=("refine",) if fused else (),
-        together=not mrm or (fused and not paired),
+        together=config.together,
         shots=config.pairing_shots if paired else None,
         decode=_chosen(decode),
         outputs=_chosen(outputs),

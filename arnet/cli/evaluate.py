@@ -64,7 +64,11 @@ def evaluate(
     ] = None,
     baseline: Annotated[
         bool,
-        typer.Option("--baseline", help="Also the training-free baseline, on the same episodes."),
+        typer.Option(
+            "--baseline",
+            help="Also what needs no training, on the same episodes: mean features, and the "
+            "model's prior alone, if it has one.",
+        ),
     ] = False,
     cache: Annotated[
         str | None, typer.Option(help="Folder to keep the backbone's features in.")
@@ -151,8 +155,7 @@ def _show(result: dict[str, Any]) -> None:
         markup=False,
     )
     columns = {**result["scores"]}
-    if "baseline" in result:
-        columns["baseline"] = result["baseline"]
+    columns |= {name: result[name] for name in ("baseline", "prior") if name in result}
     scores = list(columns.values())
     several = len(protocol["seeds"]) > 1
 

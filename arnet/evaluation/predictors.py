@@ -1,4 +1,4 @@
-"""What is evaluated: an ARNet, and the training-free baseline on the same features.
+"""What is evaluated: an ARNet, and what needs no training on the same features, beside it.
 
 Both answer an episode with margins, maps that are positive where they see the object, at any size;
 the evaluator brings them to the size of the labels.
@@ -20,7 +20,9 @@ from arnet.inputs import InputSource
 from arnet.modeling import ARNet, Backbone
 from arnet.modeling.layers import resize_mask
 from arnet.modeling.margins import Margins, margins_of, upsample
+from arnet.modeling.prior import prototypes, similarity
 from arnet.runtime.annotations.shapes import boxes_from_mask
+from arnet.runtime.errors import ConfigError
 
 Annotation = Literal["mask", "box"]
 
@@ -146,6 +148,29 @@ class PrototypeBaseline:
             for mask, weight in zip((masks, 1 - masks), weights, strict=True)
         ]
         return Margins((similarities[0] - similarities[1])[0].cpu())
+
+
+class PriorAlone:
+    """The prior of a model without the model: what its training adds is the difference."""
+
+    def __init__(self, model: ARNet, source: InputSource) -> None:
+        self.model = model.eval()
+        self.source = source
+
+    @torch.inference_mode()
+    def __call__(self, episode: Episode, annotation: Annotation) -> Margins:
+        """See ``Predictor``."""
+        device = next(self.model.parameters()).device
+        query, support, labels = read_episode(self.source, episode)
+        if not self.source.features:
+            query = self.model.backbone(query.to(device))
+            support = self.model.backbone(support.to(device))
+        deep, theirs = (self.model.deepest(maps.to(device)) for maps in (query, support))
+        if deep is None or theirs is None:
+            raise ConfigError("this model has no prior", "model.prior=20 trains one that has")
+        size = (theirs.shape[-2], theirs.shape[-1])
+        small = resize_mask(guide_masks(labels, annotation).to(device), size)
+        return Margins(similarity(deep, prototypes(theirs, small)[None])[0, 0].cpu())
 
 
 def read_episode(source: InputSource, episode: Episode) -> tuple[Tensor, Tensor, Tensor]:

@@ -20,6 +20,7 @@ from arnet.evaluation.predictors import (
     ARNetPredictor,
     OriginalSizePredictor,
     Predictor,
+    PriorAlone,
     PrototypeBaseline,
 )
 from arnet.evaluation.protocols import Protocol
@@ -39,7 +40,8 @@ class Request:
         shots: k.
         annotation: the supports' masks, or boxes around them.
         classes: names of the classes; none for those the data hold out.
-        baseline: also evaluate the training-free baseline on the same episodes.
+        baseline: also evaluate the training-free baseline on the same episodes, and the prior
+            alone, if the model has one.
         precision: of the computation.
     """
 
@@ -138,8 +140,8 @@ def run(
         "paper": None,
         "notes": _notes(checkpoint, config, dataset, classes, request),
     }
-    if "baseline" in scores:
-        result["baseline"] = _summary(scores["baseline"], dataset)["q2"]
+    for name in scores.keys() - {"arnet"}:
+        result[name] = _summary(scores[name], dataset)["q2"]
     paper = PAPER_MEAN_IOU.get((config.data.kind, request.shots))
     as_in_paper = request.annotation == "mask" and not request.classes
     whole = config.model.fusion == "cmm" and not config.model.without
@@ -170,6 +172,8 @@ def _predictors(
     if request.baseline:
         assert source is not None
         found["baseline"] = PrototypeBaseline(model.backbone, source)
+        if model.config.prior:
+            found["prior"] = PriorAlone(model, source)
     return found
 
 

@@ -11,7 +11,7 @@ which starts from the backbone's features, so that these can be cached.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,7 @@ from arnet.modeling.cmm import CMM
 from arnet.modeling.layers import masked_pool, resize_mask
 from arnet.modeling.mpm import MPM
 from arnet.modeling.mrm import MRM
-from arnet.modeling.prior import prototypes, similarity
+from arnet.modeling.prior import compete, likeness, prototypes, similarity
 from arnet.runtime.errors import ConfigError
 
 
@@ -35,7 +35,8 @@ class SupportState:
         features: F_s, reduced (B, k, C, h, w).
         masks: M_s at feature size (B, k, 1, h, w), from 0 to 1.
         vectors: V_s (B, k, C).
-        prior: prototypes (B, k, 2, C') of the frozen deepest layer; None without ``config.prior``.
+        prior: prototypes (B, k, 2, 1 + L, C') of the frozen deepest layer, as
+            ``arnet.modeling.prior`` makes them; None without ``config.prior``.
     """
 
     features: Tensor
@@ -170,12 +171,15 @@ class ARNet(nn.Module):
     def segment(self, query: Tensor, states: dict[str, SupportState]) -> dict[str, Prediction]:
         """Segment several classes in one query, whose features are computed once.
 
+        Where ``config.competes``, they compete for what several of them find.
+
         Args:
             query: one image (1, 3, H, W), normalised.
             states: a state (B = 1) of each class, each of any number of shots.
         """
         features = self.encode_query(self.backbone(query))
-        return {name: self.decode(features, state) for name, state in states.items()}
+        found = {name: self.decode(features, state) for name, state in states.items()}
+        return self._compete(features, states, found) if self.config.competes else found
 
     def encode_query(self, features: Tensor) -> QueryFeatures:
         """What the decoder takes, from the backbone's features (B, C, h, w)."""
@@ -202,7 +206,7 @@ class ARNet(nn.Module):
     def decode(self, query: QueryFeatures, state: SupportState) -> Prediction:
         """The three masks, from the query's features and a state."""
         shots, without = state.shots, self.config.without
-        # Every shot is a pair (query, support) of its own for the MPMs: (B * k, ...).
+        # For the MPMs every shot is a pair (query, support) of its own: (B * k, ...).
         repeated = query.features[:, None].expand(-1, shots, -1, -1, -1).flatten(0, 1)
         support, support_masks = state.features.flatten(0, 1), state.masks.flatten(0, 1)
 
@@ -222,9 +226,22 @@ class ARNet(nn.Module):
             q2 = per_shot(q1).mean(dim=1)
         else:
             q2 = self._refine(query, state, per_shot(q1_map), per_shot(s_map))
-        return Prediction(
-            None if q1 is None else per_shot(q1), None if s is None else per_shot(s), q2
-        )
+        q1, s = (None if maps is None else per_shot(maps) for maps in (q1, s))
+        return Prediction(q1, s, q2)
+
+    def _compete(
+        self, query: QueryFeatures, states: dict[str, SupportState], found: dict[str, Prediction]
+    ) -> dict[str, Prediction]:
+        """The same with the foreground of q2 lowered where another class is likelier."""
+        assert query.deep is not None
+        alike = [likeness(query.deep, s.prior) for s in states.values() if s.prior is not None]
+        logits = torch.cat([prediction.q2.float() for prediction in found.values()])
+        margins = compete(logits[:, 1:] - logits[:, :1], torch.cat(alike))
+        lowered = torch.cat([logits[:, :1], logits[:, :1] + margins], dim=1)[:, None]
+        return {
+            name: replace(prediction, q2=q2)
+            for (name, prediction), q2 in zip(found.items(), lowered, strict=True)
+        }
 
     def _mask_of(self, logits: Tensor | None, like: Tensor) -> Tensor:
         """Softmax map (N, 2, h, w) of logits; 0.5 everywhere for a part that is left out."""
@@ -244,7 +261,7 @@ class ARNet(nn.Module):
         """q2 (B, 2, h, w) of the masks q1 and s (B, k, 2, h, w), by the chosen fusion."""
         features, prior = query.features, None
         if query.deep is not None and state.prior is not None:
-            prior = similarity(query.deep, state.prior.mean(dim=1))
+            prior = similarity(query.deep, state.prior)
         vectors = state.vectors
         if self.config.refine_vector == "predicted":
             vectors = masked_pool(

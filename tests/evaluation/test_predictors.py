@@ -8,6 +8,7 @@ from arnet.evaluation.evaluator import evaluate
 from arnet.evaluation.predictors import (
     ARNetPredictor,
     OriginalSizePredictor,
+    PriorAlone,
     PrototypeBaseline,
     guide_masks,
     read_episode,
@@ -15,6 +16,7 @@ from arnet.evaluation.predictors import (
 from arnet.inputs import FeatureCache, ImageInput
 from arnet.modeling import Prediction
 from arnet.modeling.margins import margins_of, upsample
+from arnet.runtime.errors import ConfigError
 
 EPISODE = Episode(1, "p0", ("p2", "p4"))
 
@@ -160,6 +162,17 @@ def test_the_baseline_takes_the_features_of_a_backbone_or_of_its_cache(
     torch.testing.assert_close(exact, cached, atol=0.02, rtol=0)
     boxes = PrototypeBaseline(backbone, source)(EPISODE, "box").q2
     assert not torch.allclose(exact, boxes)
+
+
+def test_the_prior_alone_is_what_an_untrained_model_answers(make_model, source):
+    model = make_model("prior=20")
+    torch.nn.init.zeros_(model.mrm.aspp.classify.weight)
+    whole = ARNetPredictor(model, source)(EPISODE, "mask").q2
+    alone = PriorAlone(model, source)
+    torch.testing.assert_close(20 * alone(EPISODE, "mask").q2, whole, atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(alone(EPISODE, "mask").q2, alone(EPISODE, "box").q2)
+    with pytest.raises(ConfigError, match="no prior"):
+        PriorAlone(make_model(), source)(EPISODE, "mask")
 
 
 def test_upsampling_keeps_a_constant_and_the_sign():

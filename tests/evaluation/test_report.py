@@ -53,6 +53,14 @@ def test_mean_and_deviation_over_the_seeds(checkpoint, shapes):
     assert one == {"mean": pytest.approx(values[0]), "std": 0}
 
 
+def test_a_model_with_a_prior_is_shown_beside_it(make_model, make_config, shapes, tmp_path):
+    config = make_config(f"data.root={shapes}", "model.prior=20")
+    save_checkpoint(tmp_path / "prior.safetensors", make_model("prior=20"), config, {})
+    result = run(load_checkpoint(tmp_path / "prior.safetensors"), baseline=True)
+    assert set(result["prior"]) == {"mean_iou", "binary_iou", "per_class"}
+    assert result["prior"] != result["baseline"]
+
+
 def test_it_says_what_was_measured(checkpoint):
     result = run(checkpoint, shots=2, baseline=True)
     assert list(result["scores"]) == ["q1", "s", "q2"]
