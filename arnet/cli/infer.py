@@ -18,11 +18,11 @@ EXAMPLE = "arnet infer --support examples/horse --query examples/queries"
 
 def infer(
     support: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
             help="Folder of annotated photographs of the thing: a.jpg with a.png (mask), a.json "
             "(labelme, COCO, SAM) or a.xml (VOC boxes); images/ and masks/; one COCO file; or a "
-            "sub-folder per class.",
+            "sub-folder per class. Repeat it for several things at once.",
             show_default=False,
         ),
     ] = None,
@@ -114,6 +114,8 @@ def infer(
 
     Examples:
       arnet infer --support examples/horse --query examples/queries
+      arnet infer --support examples/horse --support examples/dog \
+        --query examples/queries
       arnet infer --checkpoint runs/train/checkpoint.safetensors \
         --support examples/horse --query examples/queries
       arnet infer --bundle horse.bundle --support examples/horse \
@@ -132,6 +134,11 @@ def infer(
     else:
         of_bundles = {"--engine": engine, "--threads": threads, "--state": state}
         _not_with("--checkpoint", {**of_bundles, "--save-state": save_state})
+    if len(support or []) > 1 and label and label != ["all"]:
+        raise ConfigError(
+            "--label chooses among the classes of one folder, and there are several --support",
+            "leave --label out, or give the folder of that class alone",
+        )
     if state:
         boxes = annotation == "box"
         of_supports = {"--label": label, "--annotation": boxes, "--figure": figure}

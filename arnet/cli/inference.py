@@ -32,16 +32,24 @@ def find_queries(query: str | None, video: Path | None) -> list[Path]:
 
 
 def read_classes(
-    support: Path, labels: Sequence[str], annotation: AnnotationUse, save: Path | None
+    folders: Sequence[Path], labels: Sequence[str], annotation: AnnotationUse, save: Path | None
 ) -> dict[str, list[Support]]:
-    """Read the supports and say what was used of each."""
+    """Read the supports of one folder or several and say what was used of each."""
     from arnet.runtime import inference
 
-    classes = inference.read_classes(support, labels, annotation)
+    classes: dict[str, list[Support]] = {}
+    for folder in folders:
+        for name, members in inference.read_classes(folder, labels, annotation).items():
+            if name in classes:
+                raise ConfigError(
+                    f"two folders hold the class {name}, the second is {folder}",
+                    "put photographs of one class into one folder, or rename a folder",
+                )
+            classes[name] = members
     if save is not None and len(classes) > 1:
         raise ConfigError(
             f"--save-state keeps one class, and there are {len(classes)}: {', '.join(classes)}",
-            f"choose one: --label {next(iter(classes))}",
+            f"give one --support, and if it holds several classes --label {next(iter(classes))}",
         )
     for name, members in classes.items():
         plural = "" if len(members) == 1 else "s"

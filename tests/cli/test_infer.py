@@ -162,6 +162,24 @@ def test_several_classes_give_one_label_map_and_one_segment_each(
     assert one[1] > 1.5 * Image.open(tmp_path / "out" / "both_figure.png").size[1]
 
 
+def test_folders_of_several_classes_are_found_at_once(
+    infer: Infer, run, checkpoint: Path, two_classes: Path, examples: Path, tmp_path: Path
+) -> None:
+    query, dog = examples / "queries" / "both.jpg", two_classes / "dog"
+    infer(two_classes, query, "--label", "all")
+    expected = read(tmp_path / "out" / "both_mask.png")
+    finished = infer(dog, query, "--support", two_classes / "horse")
+    assert "dog: 5 supports" in finished.out and "horse: 5 supports" in finished.out
+    assert np.array_equal(read(tmp_path / "out" / "both_mask.png"), expected)
+    common = ("infer", "--checkpoint", checkpoint, "--query", query, "--support", dog)
+    twice = run(*common, "--support", examples / "dog")
+    assert twice.code == 2 and "two folders hold the class dog" in twice.err
+    chosen = run(*common, "--support", two_classes / "horse", "--label", "dog")
+    assert chosen.code == 2 and "--label chooses among" in chosen.err
+    kept = run("infer", *common[3:], "--support", two_classes / "horse", "--save-state", "s.npz")
+    assert kept.code == 2 and "give one --support" in kept.err
+
+
 def test_one_label_of_a_folder_with_several_is_segmented_alone(
     infer: Infer, two_classes: Path, examples: Path, tmp_path: Path
 ) -> None:
