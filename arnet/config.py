@@ -73,8 +73,9 @@ class ModelConfig:
     prior: Annotated[float, Field(ge=0)] = 0.0
     """Not in the paper; 0 leaves it out. A similarity map of the frozen layer3
     (arnet/modeling/prior.py), multiplied with this number, is one more input of the MRM and is
-    added to its result, so that what is far from every class of the training is found about as
-    well as without any training. A similarity of a few hundredths decides: 10 to 30."""
+    added to its result, so that what is far from every class of the training is found, too. A
+    similarity of a few hundredths decides. 5 to train with, since a model that is trained with a
+    strong one learns to contradict it, and 15 in use (docs/results.md)."""
     pairing: Literal["mean", "concatenate"] = "mean"
     """k pairs [q1_i; s_i] in the MRM: their mean, so that one model serves any k, or all 4k
     channels, which needs ``pairing_shots`` supports exactly."""

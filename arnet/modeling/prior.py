@@ -56,7 +56,8 @@ def prototypes(deep: Tensor, masks: Tensor) -> Tensor:
     sides = torch.cat([inside * (own / _OWN + 1).sigmoid(), 1 - inside], dim=1)
     # Of every window, the sum over the object's cells and over those around it: (N, 2, C, L).
     sums = _windows((sides[:, :, None] * maps[:, None]).unflatten(3, size))
-    covered = _windows(sides.unflatten(2, size)) >= _COVERED * _windows(torch.ones(size))
+    cells = _windows(maps.new_ones(size))
+    covered = _windows(sides.unflatten(2, size)) >= _COVERED * cells
     local = F.normalize(sums, dim=2) * covered[:, :, None]
     whole = (sides @ maps.mT)[:, :, None] / maps.shape[2]
     return torch.cat([whole, local.mT], dim=2)
