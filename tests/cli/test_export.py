@@ -113,6 +113,9 @@ def test_infer_with_the_bundle_gives_the_files_of_the_checkpoint(
         del one["model"]
         for result in one["results"]:
             del result["seconds"]
+            for segment in result["segments"]:
+                del segment["rle"]  # of the masks, which are compared above
+                segment["bbox"] = [side / 1000 for side in segment["bbox"]]  # a pixel is nothing
     assert read[0].keys() == read[1].keys()
     assert nearly(read[0], read[1]), read
     read[0]["results"][0]["segments"][0]["area"] *= 1.1
