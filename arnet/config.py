@@ -74,8 +74,10 @@ class ModelConfig:
     """Not in the paper; 0 leaves it out. A similarity map of the frozen layer3
     (arnet/modeling/prior.py), multiplied with this number, is one more input of the MRM and is
     added to its result, so that what is far from every class of the training is found, too. A
-    similarity of a few hundredths decides. 5 to train with, since a model that is trained with a
-    strong one learns to contradict it, and 15 in use (docs/results.md)."""
+    similarity of a few hundredths decides."""
+    prior_in_training: Annotated[float | None, Field(gt=0)] = None
+    """What stands in place of ``prior`` while the model is in training mode; None: the same. A
+    model that is trained with a strong prior learns to contradict it (docs/results.md)."""
     pairing: Literal["mean", "concatenate"] = "mean"
     """k pairs [q1_i; s_i] in the MRM: their mean, so that one model serves any k, or all 4k
     channels, which needs ``pairing_shots`` supports exactly."""
@@ -115,6 +117,8 @@ class ModelConfig:
             raise ValueError("without mpm1 and mrm nothing predicts the query's mask")
         if self.prior and "mrm" in self.without:
             raise ValueError("the prior is an input of the mrm, which is left out")
+        if self.prior_in_training and not self.prior:
+            raise ValueError("prior_in_training is set, but prior is 0: there is none in use")
         if self.pairing == "concatenate" and self.fusion == "mask":
             raise ValueError("fusion mask refines each pair alone: pairing cannot be concatenate")
         if self.cbam_kernel % 2 == 0:

@@ -44,11 +44,11 @@ STUDIES = {
     "recipe": Study(
         (
             FULL,
-            *("another-seed", "sgd", "rate-1e-3", "rate-1e-4", "more-batches", "loss-of-q2-mostly"),
-            *("pooling-map", "mask-hard", "gradient-flows", "without-f1", "shared-mpm"),
-            *("vector-predicted", "cbam-residual", "cbam-none", "dropout", "wide", "prior"),
-            *("weak-guides", "pseudo-classes", "no-augmentation", "novel-as-background"),
-            "size-321",
+            *("another-seed", "sgd", "rate-1e-3", "rate-1e-4", "more-batches"),
+            *("loss-of-q2-mostly", "pooling-map", "mask-hard", "gradient-flows", "without-f1"),
+            *("shared-mpm", "vector-predicted", "cbam-residual", "cbam-none", "dropout", "wide"),
+            *("prior", "prior-strong", "weak-guides", "pseudo-classes", "no-augmentation"),
+            *("novel-as-background", "size-321"),
         )
     ),
 }

@@ -126,6 +126,7 @@ class ARNet(nn.Module):
             config.norm,
             config.dropout,
             config.prior,
+            config.prior_in_training,
             config.cbam,
         )
         self.cmm: CMM | None = None

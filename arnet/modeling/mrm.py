@@ -30,11 +30,13 @@ class MRM(nn.Module):
         norm: Norm = "none",
         dropout: float = 0.0,
         prior: float = 0.0,
+        prior_in_training: float | None = None,
         cbam: Placement = "input",
     ) -> None:
         super().__init__()
         width = channels + mask_channels + bool(prior)
         self.prior_scale = prior
+        self.prior_scale_in_training = prior if prior_in_training is None else prior_in_training
         self.conv1 = convolution_block(2 * in_channels, channels, norm=norm)
         self.conv2 = convolution_block(channels, channels, norm=norm)
         attention = nn.Identity() if cbam == "none" else CBAM(width, cbam_reduction, cbam_kernel)
@@ -66,7 +68,7 @@ class MRM(nn.Module):
         refined = self.conv2(self.conv1(joined))
         maps = [masks, refined]
         if prior is not None:
-            prior = self.prior_scale * prior
+            prior = prior * (self.prior_scale_in_training if self.training else self.prior_scale)
             maps.insert(1, prior)
         x = self.attention(torch.cat([m.to(refined.dtype) for m in maps], dim=1))
         logits: Tensor = self.aspp(x + self.residual(x))

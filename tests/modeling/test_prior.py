@@ -1,10 +1,12 @@
 """The prior: cells like the object are positive, by either answer; a state keeps what it needs."""
 
+import pytest
 import torch
 
 from arnet.config_file import load_config
 from arnet.modeling import ARNet
 from arnet.modeling.prior import answers, compete, likeness, nearest, prototypes, similarity
+from arnet.runtime.errors import ConfigError
 
 OBJECT = torch.tensor([3.0, 1, 1, 0, 0, 0, 0, 1])
 SURROUNDINGS = torch.tensor([0.0, 0, 1, 3, 2, 0, 0, 1])
@@ -147,6 +149,24 @@ def test_an_untrained_model_with_a_prior_says_what_the_prior_says() -> None:
         expected = similarity(query[:, -256:], state.prior)
     torch.testing.assert_close(q2[:, 1:] - q2[:, :1], 10 * expected)
     assert state.add(state).prior.shape == (1, 4, 2, 1 + 64, 256)
+
+
+def test_it_is_as_weak_as_said_in_training_and_only_there() -> None:
+    torch.manual_seed(0)
+    query, support = torch.randn(1, 384, 9, 9), torch.randn(1, 1, 384, 9, 9)
+    masks = (torch.rand(1, 1, 65, 65) > 0.5).float()
+    plain, strong = (make(f"prior={p}", "backbone.name=resnet18") for p in (4, 12))
+    weaker = make("prior=12", "prior_in_training=4", "backbone.name=resnet18")
+    with torch.no_grad():
+        weak, full = (m(query, support, masks).q2 for m in (plain, strong))
+        assert (weak - full).abs().max() > 0.01
+        torch.testing.assert_close(weaker(query, support, masks).q2, full)
+        torch.testing.assert_close(weaker.train()(query, support, masks).q2, weak)
+
+
+def test_one_in_training_only_is_refused() -> None:
+    with pytest.raises(ConfigError, match="prior_in_training"):
+        load_config(None, ["model.prior_in_training=5"])
 
 
 def test_without_it_nothing_of_it_is_kept() -> None:
