@@ -215,6 +215,8 @@ class StageConfig:
     learning_rate: Annotated[float, Field(gt=0)] = 2.5e-3
     trainable: Literal["all", "fusion"] = "all"
     """"fusion" trains CMM (or attention) and MRM, and keeps MPM1, MPM2 and the reduction."""
+    absent: Probability | None = None
+    """In place of ``train.absent``, in this stage."""
 
     def __post_init__(self) -> None:
         if self.shots[0] > self.shots[1]:

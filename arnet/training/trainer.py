@@ -166,7 +166,7 @@ class Trainer:
             stage.config.shots,
             train.seed,
             self.config.data.sampling,
-            train.absent,
+            train.absent if stage.config.absent is None else stage.config.absent,
         )
         batches = EpisodeBatches(
             episodes,

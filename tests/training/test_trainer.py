@@ -282,6 +282,22 @@ def test_what_cannot_be_trained_is_told_at_once(make_trainer, tmp_path, override
     assert not list(tmp_path.iterdir()), "nothing was written"
 
 
+def test_a_stage_says_how_often_a_query_does_not_show_its_class(make_trainer, tmp_path):
+    stages = "[{iterations: 4}, {iterations: 4, absent: 1}, {iterations: 4, absent: 0}]"
+    trainer = make_trainer(tmp_path, f"train.stages={stages}", "train.absent=0.5")
+    shown = [
+        [
+            bool((labels == 1).any())
+            for b in trainer._batches(s, s.start)
+            for labels in b.query_labels
+        ]
+        for s in trainer.stages
+    ]
+    assert 0 < sum(shown[0]) < len(shown[0])
+    assert sum(shown[1]) < sum(shown[0])
+    assert all(shown[2])
+
+
 def test_more_shots_than_images_are_told(make_trainer, tmp_path):
     with pytest.raises(DataError, match=r"no class .* has the 24 images"):
         make_trainer(tmp_path, "train.stages=[{iterations: 1, shots: [23, 23]}]")
