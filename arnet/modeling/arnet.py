@@ -286,8 +286,7 @@ class ARNet(nn.Module):
         else:
             assert self.cmm is not None
             vector = self.cmm(vectors)
-        refined: Tensor = self.mrm(features, vector, masks, prior)
-        return refined
+        return self.mrm(features, vector, masks, prior)
 
 
 def _union(logits: Tensor) -> Tensor:

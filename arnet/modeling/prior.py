@@ -48,19 +48,20 @@ def prototypes(deep: Tensor, masks: Tensor) -> Tensor:
         (N, 2, 1 + L, C), float32: first the global ones, as long as the area is large, then those
         of L windows, unit vectors or zero where a window holds too little of its side.
     """
-    maps, size = deep.float().flatten(2), deep.shape[-2:]
-    inside = masks.float().flatten(2)
-    sides = torch.cat([inside, 1 - inside], dim=1)
-    pair = F.normalize(sides @ maps.mT, dim=2)
-    own = (pair[:, :1] - pair[:, 1:]) @ F.normalize(maps, dim=1)
-    sides = torch.cat([inside * (own / _OWN + 1).sigmoid(), 1 - inside], dim=1)
-    # Of every window, the sum over the object's cells and over those around it: (N, 2, C, L).
-    sums = _windows((sides[:, :, None] * maps[:, None]).unflatten(3, size))
-    cells = _windows(maps.new_ones(size))
-    covered = _windows(sides.unflatten(2, size)) >= _COVERED * cells
-    local = F.normalize(sums, dim=2) * covered[:, :, None]
-    whole = (sides @ maps.mT)[:, :, None] / maps.shape[2]
-    return torch.cat([whole, local.mT], dim=2)
+    with _exact(deep):
+        maps, size = deep.float().flatten(2), deep.shape[-2:]
+        inside = masks.float().flatten(2)
+        sides = torch.cat([inside, 1 - inside], dim=1)
+        pair = F.normalize(sides @ maps.mT, dim=2)
+        own = (pair[:, :1] - pair[:, 1:]) @ F.normalize(maps, dim=1)
+        sides = torch.cat([inside * (own / _OWN + 1).sigmoid(), 1 - inside], dim=1)
+        # Of every window, the sum over the object's cells and over those around it: (N, 2, C, L).
+        sums = _windows((sides[:, :, None] * maps[:, None]).unflatten(3, size))
+        cells = _windows(maps.new_ones(size))
+        covered = _windows(sides.unflatten(2, size)) >= _COVERED * cells
+        local = F.normalize(sums, dim=2) * covered[:, :, None]
+        whole = (sides @ maps.mT)[:, :, None] / maps.shape[2]
+        return torch.cat([whole, local.mT], dim=2)
 
 
 def similarity(deep: Tensor, prototypes: Tensor) -> Tensor:
@@ -73,12 +74,14 @@ def similarity(deep: Tensor, prototypes: Tensor) -> Tensor:
     Returns:
         (N, 1, h, w), from -4 to 4, in practice within 0.5 of 0; float32.
     """
-    return answers(*_compared(deep, prototypes)).view(-1, 1, *deep.shape[-2:])
+    with _exact(deep):
+        return answers(*_compared(deep, prototypes)).view(-1, 1, *deep.shape[-2:])
 
 
 def likeness(deep: Tensor, prototypes: Tensor) -> Tensor:
     """Similarity to the object, whatever surrounds it; arguments and result as above."""
-    return likenesses(*_compared(deep, prototypes)).view(-1, 1, *deep.shape[-2:])
+    with _exact(deep):
+        return likenesses(*_compared(deep, prototypes)).view(-1, 1, *deep.shape[-2:])
 
 
 def compete(margins: Tensor, likeness: Tensor) -> Tensor:
@@ -147,9 +150,14 @@ def likenesses(cells: Tensor, pair: Tensor, near: Tensor) -> Tensor:
     return near[:, :1] + F.normalize(pair[:, :1], dim=2) @ cells
 
 
+def _exact(deep: Tensor) -> torch.autocast:
+    """float32 also in mixed precision: a few hundredths decide."""
+    return torch.autocast(deep.device.type, enabled=False)
+
+
 def _compared(deep: Tensor, prototypes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Cells (N, C, h * w), global prototypes (N, 2, C) and nearest similarity (N, 2, h * w)."""
-    cells = F.normalize(deep.float(), dim=1).flatten(2)
+    cells, prototypes = F.normalize(deep.float(), dim=1).flatten(2), prototypes.float()
     shots = prototypes.shape[1]
     each = cells[:, None].expand(-1, shots, -1, -1).flatten(0, 1)
     near = nearest(prototypes[:, :, :, 1:].flatten(0, 1), each).unflatten(0, (-1, shots))

@@ -164,6 +164,17 @@ def test_it_is_as_weak_as_said_in_training_and_only_there() -> None:
         torch.testing.assert_close(weaker.train()(query, support, masks).q2, weak)
 
 
+def test_mixed_precision_does_not_reach_it() -> None:
+    torch.manual_seed(0)
+    deep, masks = torch.rand(1, 256, 9, 9), (torch.rand(1, 1, 9, 9) > 0.5).float()
+    exact = prototypes(deep, masks)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert (deep.flatten(2).mT @ deep.flatten(2)).dtype == torch.bfloat16
+        torch.testing.assert_close(prototypes(deep, masks), exact, rtol=0, atol=0)
+        found = [f(deep, exact[None]) for f in (similarity, likeness)]
+    torch.testing.assert_close(found, [f(deep, exact[None]) for f in (similarity, likeness)])
+
+
 def test_one_in_training_only_is_refused() -> None:
     with pytest.raises(ConfigError, match="prior_in_training"):
         load_config(None, ["model.prior_in_training=5"])
