@@ -81,11 +81,16 @@ def train(name: str, fold: int, data: str, out: Path, init: str | None) -> Path:
     return folder / "checkpoint.safetensors"
 
 
+def result_of(checkpoint: Path, shots: int, episodes: int, seeds: int) -> Path:
+    """Where the scores of a checkpoint are kept."""
+    return checkpoint.parent / f"{shots}-shot-{episodes}x{seeds}.json"
+
+
 def evaluate(
     checkpoint: Path, fold: int, data: str, shots: int, episodes: int, seeds: int
 ) -> dict[str, Any]:
     """The scores of a checkpoint on the fold's classes, measured unless they are known."""
-    result = checkpoint.parent / f"{shots}-shot-{episodes}x{seeds}.json"
+    result = result_of(checkpoint, shots, episodes, seeds)
     if not result.is_file():
         _arnet(
             *("eval", "--checkpoint", checkpoint, "--kind", "pascal", "--fold", fold),
@@ -142,13 +147,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("study", choices=STUDIES, help="the table")
     parser.add_argument("--data", required=True, help="folder with VOCdevkit, ccp, davis, weights")
     parser.add_argument("--out", required=True, type=Path, help="folder of the trainings")
-    parser.add_argument("--fold", type=int, action="append", help="1, 2 or 3; by default all")
+    parser.add_argument("--fold", type=int, choices=FOLDS, action="append", help="by default all")
     parser.add_argument("--variant", action="append", help="by default all of the study")
     parser.add_argument("--episodes", type=int, default=200)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--only-table", action="store_true", help="of what has been measured")
     given = parser.parse_args(arguments)
     study = STUDIES[given.study]
+    if unknown := set(given.variant or ()) - set(study.variants):
+        parser.error(f"{given.study} has no {', '.join(unknown)}: {', '.join(study.variants)}")
+    runs = given.episodes, given.seeds
     rows: dict[str, dict[tuple[int, int], dict[str, Any]]] = {}
     for fold in given.fold or FOLDS:
         for name in given.variant or study.variants:
@@ -158,9 +166,9 @@ def main(arguments: list[str] | None = None) -> None:
                     if study.init is not None:
                         train(study.init, fold, given.data, given.out, None)
                     train(name, fold, given.data, given.out, study.init)
-                elif not list(checkpoint.parent.glob(f"{shots}-shot-*.json")):
+                elif not result_of(checkpoint, shots, *runs).is_file():
                     continue
-                found = evaluate(checkpoint, fold, given.data, shots, given.episodes, given.seeds)
+                found = evaluate(checkpoint, fold, given.data, shots, *runs)
                 rows.setdefault(name, {})[shots, fold] = found
     sys.stdout.write(table(rows) + "\n")
 

@@ -82,3 +82,22 @@ def test_a_table_of_what_there_is(
     shown = capsys.readouterr().out
     assert "| full | 41.0" in shown and "without-mpm1" not in shown
     assert len(arnet.asked) == 2
+
+
+def test_a_table_evaluates_nothing(
+    arnet: Arnet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(tmp_path, "parts", "--fold", "1", "--variant", "full", "--episodes", "50")
+    capsys.readouterr()
+    run(tmp_path, "parts", "--only-table")
+    assert "full" not in capsys.readouterr().out, "200 episodes have not been measured"
+    assert len(arnet.asked) == 2
+    run(tmp_path, "parts", "--only-table", "--episodes", "50")
+    assert "| full | 41.0" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("options", [("--fold", "0"), ("--variant", "fusion-mask")])
+def test_what_a_study_does_not_have_is_refused(arnet: Arnet, tmp_path: Path, options) -> None:
+    with pytest.raises(SystemExit):
+        run(tmp_path, "parts", *options)
+    assert not arnet.asked
