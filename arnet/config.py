@@ -229,6 +229,9 @@ class TrainConfig:
 
     backbone_weights: str = "imagenet"
     """"imagenet" takes torchvision's (a download), "random" none, else a safetensors file."""
+    init: str = ""
+    """Checkpoint to start from, in place of the backbone's weights: a path, or the name of one that
+    comes with arnet."""
     stages: Annotated[tuple[StageConfig, ...], Field(min_length=1)] = (
         StageConfig(iterations=20_000),
         StageConfig(iterations=5_000, shots=(1, 5), trainable="fusion"),

@@ -42,9 +42,9 @@ def train(
     init: Annotated[
         Path | None,
         typer.Option(
-            help="Checkpoint to start from, or the name of one that comes with arnet; otherwise "
-            "the backbone's ImageNet weights. Without --config it is fine-tuned on a plain "
-            "folder: images/, masks/ and classes.txt.",
+            help="Checkpoint to start from, or the name of one that comes with arnet "
+            "(train.init); otherwise the backbone's ImageNet weights. Without --config it is "
+            "fine-tuned on a plain folder: images/, masks/ and classes.txt.",
             show_default=False,
         ),
     ] = None,
@@ -85,14 +85,15 @@ def train(
         console.err.print(f"nothing to resume in {out}: this is a new training", markup=False)
     base = Config()
     if init is not None:
-        init = shipped.find(init, shipped.CHECKPOINT)
+        changes.append(f"train.init={json.dumps(str(init))}")
         if config is None:
-            base = fine_tuning(load_checkpoint(init).config, out)
+            trained = load_checkpoint(shipped.find(init, shipped.CHECKPOINT))
+            base = fine_tuning(trained.config, out)
     settings = load_config(config, changes, base)
     with join_processes(settings.train.device) as process, console.progress_bar("losses") as bar:
         reporter = _Reporter(bar, process.first)
         try:
-            position = Trainer(settings, out, process, reporter, init, resume).run()
+            position = Trainer(settings, out, process, reporter, resume).run()
         except KeyboardInterrupt:
             bar.stop()
             if process.first:

@@ -122,6 +122,7 @@ _MAY_CHANGE = {
     "train.device",
     "train.workers",
     "train.backbone_weights",
+    "train.init",
     "train.save_every",
     "train.validate_every",
     "train.validate_episodes",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +11,9 @@ from typing import Protocol
 
 import torch
 import yaml
-from torch import Tensor
 from torch.utils.data import DataLoader
 
-from arnet.checkpoint import FORMAT, load_tensors, load_weights, save_checkpoint
+from arnet.checkpoint import save_checkpoint
 from arnet.config import Config
 from arnet.config_file import config_to_dict
 from arnet.data import SegmentationDataset, TrainingEpisodes
@@ -28,6 +27,7 @@ from arnet.training.distributed import Process
 from arnet.training.log import TrainingLog
 from arnet.training.optimization import Optimization
 from arnet.training.stages import Stage, learning_rate, place_stages
+from arnet.training.start import start_from
 from arnet.training.state import Position, SavedState, load_state, save_state
 from arnet.training.validation import open_validation, validate
 
@@ -65,7 +65,6 @@ class Trainer:
         out: Path,
         process: Process,
         reporter: Reporter,
-        init: Path | None = None,
         resume: bool = False,
     ) -> None:
         """Check everything, then open the data and the model.
@@ -75,7 +74,6 @@ class Trainer:
             out: the folder.
             process: this process among those of ``torchrun``.
             reporter: told what happens.
-            init: a checkpoint to start from, of any fusion; None: the backbone's weights.
             resume: continue from the folder's state, if it has one.
 
         Raises:
@@ -100,7 +98,7 @@ class Trainer:
         # Not channels_last: on a CPU in bf16 torch 2.14's gradient of a dilated convolution's
         # weights is then garbage for widths such as ASPP's 260, and there is no time to win.
         self.model = ARNet(config.model)
-        self._fill(init)
+        self._fill()
         self.model.to(process.device)
         if process.first:
             self._write_config()  # before the long work: the folder may not be writable
@@ -221,29 +219,16 @@ class Trainer:
         with atomic_write(self.out / CONFIG) as temporary:
             temporary.write_text(text, encoding="utf-8")
 
-    def _fill(self, init: Path | None) -> None:
+    def _fill(self) -> None:
         """Give the model its weights: those of the state, of a checkpoint, or of the backbone."""
         if self.saved is not None:
             self.saved.restore_model(self.model)
-        elif init is not None:
-            tensors, _ = load_tensors(init, FORMAT)
-            load_weights(self.model, self._with_own_fusion(tensors), init)
+        elif self.config.train.init:
+            start_from(self.model, self.config, self.reporter.message)
         else:
             load_backbone_weights(
                 self.model.backbone, self.config.model.backbone, self.config.train.backbone_weights
             )
-
-    def _with_own_fusion(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Tensors to start from; a fusion that they do not have, or have otherwise, is new."""
-
-        def of_fusion(named: Mapping[str, Tensor]) -> dict[str, Tensor]:
-            return {n: t for n, t in named.items() if n.startswith(("cmm.", "shot_attention."))}
-
-        own, found = of_fusion(self.model.state_dict()), of_fusion(tensors)
-        if {n: t.shape for n, t in own.items()} == {n: t.shape for n, t in found.items()}:
-            return tensors
-        self.reporter.message("another fusion than that of the first weights: it is trained anew")
-        return {n: t for n, t in tensors.items() if n not in found} | own
 
     def _open(self, dataset: SegmentationDataset, augmented: bool) -> InputSource:
         """The images of a data set; the first process fills the cache for all."""

@@ -196,6 +196,25 @@ def test_init_alone_fine_tunes_on_a_folder(
     assert changed and not any(name.startswith("backbone") for name in changed)
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_a_fine_tuning_killed_before_its_first_checkpoint_starts_from_the_same_weights(
+    run, checkpoint: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: bool
+) -> None:
+    """With the very same command and --resume, or with --resume alone."""
+    command = ["train", "--init", checkpoint, "--data", data, "--out", tmp_path / "mine"]
+    command += ["train.stages=[{iterations: 2, learning_rate: 1.0e-12}]", "data.cache_views=1"]
+    command += ["train.seed=1"]  # not that of the checkpoint's own random weights
+    with monkeypatch.context() as patch:
+        stop_at(1, patch)
+        assert run(*command).code == 130
+    again = command if named else ["train", "--out", tmp_path / "mine"]
+    finished = run(*again, "--resume")
+    assert finished.code == 0, finished.err
+    start = load_file(checkpoint)
+    for name, value in load_file(tmp_path / "mine" / "checkpoint.safetensors").items():
+        assert value.sub(start[name]).abs().max() < 1e-6, name
+
+
 def test_a_cache_of_features_is_filled_once(train: Train, tmp_path: Path) -> None:
     options = [f"data.cache={tmp_path / 'cache'}", "data.cache_views=1"]
     train(tmp_path / "one", *options, "train.stages=[{iterations: 1}]")
