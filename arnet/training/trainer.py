@@ -98,7 +98,7 @@ class Trainer:
         # Not channels_last: on a CPU in bf16 torch 2.14's gradient of a dilated convolution's
         # weights is then garbage for widths such as ASPP's 260, and there is no time to win.
         self.model = ARNet(config.model)
-        self._fill()
+        self.start = self._fill()
         self.model.to(process.device)
         if process.first:
             self._write_config()  # before the long work: the folder may not be writable
@@ -109,7 +109,7 @@ class Trainer:
 
     def run(self) -> Position:
         """Train to the end, and say where that is."""
-        position = self.saved.position if self.saved else Position()
+        position = self.start
         self._began = time.monotonic() - position.seconds
         with _first_only(self.process, self.out, position.iteration) as log:
             for stage in self.stages:
@@ -219,16 +219,17 @@ class Trainer:
         with atomic_write(self.out / CONFIG) as temporary:
             temporary.write_text(text, encoding="utf-8")
 
-    def _fill(self) -> None:
-        """Give the model its weights: those of the state, of a checkpoint, or of the backbone."""
+    def _fill(self) -> Position:
+        """Give the model the weights of the state, of a checkpoint or of the backbone."""
         if self.saved is not None:
             self.saved.restore_model(self.model)
-        elif self.config.train.init:
-            start_from(self.model, self.config, self.reporter.message)
-        else:
-            load_backbone_weights(
-                self.model.backbone, self.config.model.backbone, self.config.train.backbone_weights
-            )
+            return self.saved.position
+        if self.config.train.init:
+            return Position(seen=start_from(self.model, self.config, self.reporter.message))
+        load_backbone_weights(
+            self.model.backbone, self.config.model.backbone, self.config.train.backbone_weights
+        )
+        return Position()
 
     def _open(self, dataset: SegmentationDataset, augmented: bool) -> InputSource:
         """The images of a data set; the first process fills the cache for all."""
@@ -249,12 +250,13 @@ class Trainer:
 
     def _info(self, position: Position) -> dict[str, object]:
         drawn = {c for stage in self.stages[: position.stage + 1] for c in stage.classes}
+        names = [self.dataset.class_names[c] for c in sorted(drawn)]
         return {
             "iteration": position.iteration,
             "seconds": round(position.seconds, 1),
             "best_validation_miou": position.best,
             "data": self.dataset.name,
-            "trained_classes": [self.dataset.class_names[c] for c in sorted(drawn)],
+            "trained_classes": list(dict.fromkeys((*position.seen, *names))),
         }
 
 

@@ -52,3 +52,13 @@ def test_what_else_of_the_model_differs_is_told(make_trainer, start, tmp_path):
 def test_another_width_is_another_architecture(make_trainer, start, tmp_path):
     with pytest.raises(CheckpointError, match="another architecture"):
         make_trainer(tmp_path / "run", f"train.init={start}", "model.channels=4")
+
+
+def test_its_classes_stay_known(make_trainer, start, tmp_path):
+    """Also where the training was resumed, and the first checkpoint is gone."""
+    out, expected = tmp_path / "run", ["disc", "ring", "square", "bar"]
+    make_trainer(out, f"train.init={start}").run()
+    assert load_checkpoint(out / "checkpoint.safetensors").info["trained_classes"] == expected
+    start.unlink()
+    resumed = make_trainer(out, resume=True)
+    assert resumed._info(resumed.start)["trained_classes"] == expected
