@@ -68,10 +68,10 @@ def train(
     """
     console.need_torch()
     from arnet.checkpoint import load_checkpoint
-    from arnet.config import Config
     from arnet.config_file import load_config
+    from arnet.inputs import open_split
     from arnet.training.distributed import join_processes
-    from arnet.training.fine_tuning import fine_tuning
+    from arnet.training.fine_tuning import fine_tuning, with_shots_for
     from arnet.training.trainer import CONFIG, LAST, STATE, Trainer
 
     changes = list(overrides or [])
@@ -83,13 +83,15 @@ def train(
         config = out / CONFIG
     if resume and not (out / STATE).is_file():
         console.err.print(f"nothing to resume in {out}: this is a new training", markup=False)
-    base = Config()
     if init is not None:
         changes.append(f"train.init={json.dumps(str(init))}")
-        if config is None:
-            trained = load_checkpoint(shipped.find(init, shipped.CHECKPOINT))
-            base = fine_tuning(trained.config, out)
-    settings = load_config(config, changes, base)
+    if init is None or config is not None:
+        settings = load_config(config, changes)
+    else:
+        trained = load_checkpoint(shipped.find(init, shipped.CHECKPOINT))
+        base = fine_tuning(trained.config, out)
+        photographs = open_split(load_config(None, changes, base), "train")
+        settings = load_config(None, changes, with_shots_for(base, photographs))
     with join_processes(settings.train.device) as process, console.progress_bar("losses") as bar:
         reporter = _Reporter(bar, process.first)
         try:

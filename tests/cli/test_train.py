@@ -196,6 +196,24 @@ def test_init_alone_fine_tunes_on_a_folder(
     assert changed and not any(name.startswith("backbone") for name in changed)
 
 
+def test_fine_tuning_takes_no_more_shots_than_the_smallest_class_allows(
+    run, checkpoint: Path, data: Path, tmp_path: Path
+) -> None:
+    """Three photographs of each class; of one of them, two are left to train on."""
+    for path in [*(data / "images").iterdir(), *(data / "masks").iterdir()]:
+        if int(path.stem) > 5:
+            path.unlink()
+    short = ["train.stages.0.iterations=1", "data.cache_views=1"]
+    out = tmp_path / "mine"
+    finished = run("train", "--init", checkpoint, "--data", data, "--out", out, *short)
+    assert finished.code == 0, finished.err
+    assert yaml.safe_load((out / "config.yaml").read_text())["train"]["stages"][0]["shots"] == [
+        1,
+        1,
+    ]
+    assert "too few" not in finished.err
+
+
 @pytest.mark.parametrize("named", [True, False])
 def test_a_fine_tuning_killed_before_its_first_checkpoint_starts_from_the_same_weights(
     run, checkpoint: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: bool
