@@ -199,7 +199,7 @@ def test_init_alone_fine_tunes_on_a_folder(
 def test_fine_tuning_takes_no_more_shots_than_the_smallest_class_allows(
     run, checkpoint: Path, data: Path, tmp_path: Path
 ) -> None:
-    """Three photographs of each class; of one of them, two are left to train on."""
+    """Six photographs, of which two of each class are to be trained on."""
     for path in [*(data / "images").iterdir(), *(data / "masks").iterdir()]:
         if int(path.stem) > 5:
             path.unlink()
