@@ -17,7 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from arnet.runtime.errors import ArnetError, MissingDependencyError
+from arnet.runtime.errors import ArnetError, MissingDependencyError, install
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -77,5 +77,5 @@ def need(*modules: str, extra: str) -> None:
         except ImportError as error:
             raise MissingDependencyError(
                 f"this command needs {module}, which is not installed",
-                f"pip install 'arnet[{extra}]'",
+                install(extra),
             ) from error
