@@ -47,7 +47,7 @@ def open_split(
         data.kind,
         data.root,
         split,
-        None if data.held_out or data.members else data.fold,
+        data.used_fold,
         data.novel,
         cache_dir=cache,
         **options,
