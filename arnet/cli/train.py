@@ -69,7 +69,7 @@ def train(
     console.need_torch()
     from arnet.checkpoint import load_checkpoint
     from arnet.config_file import load_config
-    from arnet.inputs import open_split
+    from arnet.inputs import check_fold, open_split
     from arnet.training.distributed import join_processes
     from arnet.training.fine_tuning import fine_tuning, with_shots_for
     from arnet.training.trainer import CONFIG, LAST, STATE, Trainer
@@ -92,6 +92,7 @@ def train(
         base = fine_tuning(trained.config, out)
         photographs = open_split(load_config(None, changes, base), "train")
         settings = load_config(None, changes, with_shots_for(base, photographs))
+    check_fold(settings.data, fold)
     with join_processes(settings.train.device) as process, console.progress_bar("losses") as bar:
         reporter = _Reporter(bar, process.first)
         try:

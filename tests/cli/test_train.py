@@ -103,6 +103,14 @@ def test_fold_holds_classes_out(run, config: Path, tmp_path: Path) -> None:
     assert header["info"]["trained_classes"] == ["disc"]
 
 
+def test_a_fold_beside_classes_held_out_by_name_is_refused(
+    fails: Callable[..., str], config: Path, tmp_path: Path
+) -> None:
+    arguments = ["train", "--config", config, "--out", tmp_path / "run", "--fold", 1]
+    assert "no fold 1" in fails(*arguments, "data.held_out=[ring]")
+    assert not (tmp_path / "run").exists()
+
+
 def test_validation_is_reported_and_keeps_the_best_checkpoint(train: Train, tmp_path: Path) -> None:
     options = ["train.validate_every=3", "train.validate_episodes=2"]
     finished = train(tmp_path / "run", *options, "train.stages=[{iterations: 3}]")
