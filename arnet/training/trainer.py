@@ -21,7 +21,7 @@ from arnet.devices import PRECISIONS
 from arnet.inputs import InputSource, open_source, open_split
 from arnet.modeling import ARNet, load_backbone_weights
 from arnet.runtime.errors import ConfigError
-from arnet.runtime.output import atomic_write
+from arnet.runtime.output import atomic_write, remove_leftovers
 from arnet.training.batches import Batch, EpisodeBatches
 from arnet.training.distributed import Process
 from arnet.training.log import TrainingLog
@@ -213,8 +213,8 @@ class Trainer:
         return None
 
     def _write_config(self) -> None:
-        for leftover in self.out.glob(".*.tmp"):
-            leftover.unlink()  # of a killed process, in the middle of a checkpoint
+        for name in (STATE, LAST, BEST, CONFIG):
+            remove_leftovers(self.out / name)
         text = yaml.safe_dump(config_to_dict(self.config), sort_keys=False)
         with atomic_write(self.out / CONFIG) as temporary:
             temporary.write_text(text, encoding="utf-8")
