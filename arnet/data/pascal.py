@@ -154,7 +154,7 @@ def _read_list(voc: Path, name: str) -> list[str]:
         raise DataError(
             f"{path} is missing",
             "run arnet.data.pascal.prepare_pascal, which writes trainaug.txt, "
-            'or use annotations="voc"',
+            "or add data.annotations=voc",
         )
     ids = read_lines(path)
     if not ids:

@@ -38,7 +38,7 @@ def open_split(
         options["held_out"] = data.held_out
     if data.members:
         options["members"] = data.members
-    if data.kind == "pascal":
+    if data.kind in ("pascal", "union"):
         options["annotations"] = data.annotations
     if classes is not None:
         options["classes"] = classes

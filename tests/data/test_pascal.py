@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from arnet.data.pascal import CLASS_NAMES, fold_classes, merge_sbd, pascal, prepare_pascal
+from arnet.inputs import open_split
 from arnet.runtime.errors import DataError
 
 
@@ -63,12 +64,19 @@ def test_train_and_val_of_a_fold(voc, tmp_path):
 def test_missing_parts_are_named(voc, tmp_path):
     with pytest.raises(DataError, match=r"trainaug\.txt is missing") as caught:
         pascal(tmp_path)
-    assert "prepare_pascal" in caught.value.hint
+    assert "prepare_pascal" in caught.value.hint and "data.annotations=voc" in caught.value.hint
     (voc / "SegmentationClass" / "t2.png").unlink()
     with pytest.raises(DataError, match=r"1 masks of train\.txt are missing: t2\.png"):
         pascal(tmp_path, annotations="voc")
     with pytest.raises(DataError, match="holds no PASCAL VOC 2012"):
         pascal(tmp_path / "nowhere")
+
+
+def test_in_a_union_the_masks_of_voc_alone_will_do(voc, tmp_path, make_config):
+    members = "data.members=[{name: voc, kind: pascal}]"
+    alone = [f"data.root={tmp_path}", "data.kind=union", members, "data.annotations=voc"]
+    dataset = open_split(make_config(*alone), "train")
+    assert dataset.ids == [f"voc/{i}" for i in pascal(voc, "train", annotations="voc").ids]
 
 
 def test_merge_takes_voc_first_and_keeps_val_out_of_training(voc, sbd):
