@@ -38,6 +38,11 @@ def next_command(*words: object) -> None:
     out.print(shlex.join(str(word) for word in words), markup=False)
 
 
+def split_words(text: str) -> tuple[str, ...]:
+    """The words of an option that takes several, with commas between them."""
+    return tuple(word.strip() for word in text.split(","))
+
+
 @contextmanager
 def progress_bar(*extra: str) -> Iterator[Progress]:
     """A progress bar on stderr with time left; ``extra`` are fields shown at its end.
