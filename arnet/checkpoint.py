@@ -19,7 +19,7 @@ from torch import Tensor
 from arnet.config import Config
 from arnet.config_file import config_from_dict, config_to_dict
 from arnet.modeling import ARNet
-from arnet.runtime.errors import CheckpointError
+from arnet.runtime.errors import UPDATE, CheckpointError
 from arnet.runtime.output import atomic_write
 from arnet.runtime.results import sha256_of
 from arnet.version import __version__
@@ -141,7 +141,7 @@ def load_tensors(path: Path, file_format: str) -> tuple[dict[str, Tensor], dict[
                 raise CheckpointError(
                     f"{path} has version {version}, this arnet {__version__} reads up to "
                     f"{FORMAT_VERSION}; it was written by {metadata.get('producer', 'another')}",
-                    "pip install --upgrade arnet",
+                    UPDATE,
                 )
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             header = json.loads(metadata["header"])

@@ -180,7 +180,8 @@ class DataConfig:
     """Masks of PASCAL: with those of SBD (SegmentationClassAug, trainaug.txt), or VOC's alone
     (SegmentationClass, train.txt)."""
     fold: Annotated[int, Field(ge=0, le=3)] | None = 0
-    """Classes held out (the paper's split i is fold i-1). None trains on every class."""
+    """Classes held out (the paper's split i is fold i-1). None trains on every class. It is
+    not used in a union, nor beside ``held_out``."""
     held_out: tuple[str, ...] = ()
     """Names of held-out classes, for a plain folder or a union; in a union ``*`` stands for any
     characters: ``davis/*`` holds a whole data set out."""
@@ -197,6 +198,16 @@ class DataConfig:
     does not notice when a photograph or mask changes: delete it then."""
     cache_views: Positive = 2
     """Versions of every training image in the cache: the plain one and augmented ones."""
+
+    @property
+    def used_fold(self) -> int | None:
+        """``fold``, where it counts: neither in a union nor beside ``held_out``."""
+        return None if self.members or self.held_out else self.fold
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether any class is held out of the training."""
+        return bool(self.held_out) or self.used_fold is not None
 
     def __post_init__(self) -> None:
         if self.held_out and self.kind not in ("folder", "union"):
@@ -229,6 +240,9 @@ class TrainConfig:
 
     backbone_weights: str = "imagenet"
     """"imagenet" takes torchvision's (a download), "random" none, else a safetensors file."""
+    init: str = ""
+    """Checkpoint to start from, in place of the backbone's weights: a path, or the name of one that
+    comes with arnet."""
     stages: Annotated[tuple[StageConfig, ...], Field(min_length=1)] = (
         StageConfig(iterations=20_000),
         StageConfig(iterations=5_000, shots=(1, 5), trainable="fusion"),

@@ -10,8 +10,11 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from arnet.config import Config, StageConfig
+from arnet.config import Config, MemberConfig, StageConfig
 from arnet.runtime.errors import ConfigError
+
+_LISTED = {"members": MemberConfig, "stages": StageConfig}
+"""Sections of which a key takes several."""
 
 
 def load_config(
@@ -163,9 +166,10 @@ def _keys_beside(location: tuple[int | str, ...]) -> list[str]:
     for part in location[:-1]:
         if isinstance(part, int):
             continue
+        # A section is made by its own class; all others are lists of sections.
         inner = {item.name: item for item in dataclasses.fields(section)}[str(part)]
         factory = inner.default_factory
-        section = factory if isinstance(factory, type) else StageConfig
+        section = factory if isinstance(factory, type) else _LISTED[inner.name]
     return [item.name for item in dataclasses.fields(section)]
 
 

@@ -1,1 +1,1 @@
-"""A trained model becomes a bundle that runs without torch. Nothing here yet."""
+"""A trained model becomes a bundle that runs without torch."""

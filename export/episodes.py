@@ -15,7 +15,7 @@ from arnet.data.transforms import binary_mask
 from arnet.evaluation.report import data_config
 from arnet.inputs import open_split
 from arnet.runtime.errors import AnnotationError, DataError
-from arnet.runtime.supports import read_support_classes
+from arnet.runtime.inference import ALL, read_classes
 
 MOST_SHOTS = 5
 
@@ -45,7 +45,8 @@ def from_folders(folders: Sequence[Path], shots: int | None = None) -> list[Real
     """Every photograph of annotated folders in turn as the query of the others of its class.
 
     Args:
-        folders: each as ``arnet infer --support`` takes it.
+        folders: each as ``arnet infer --support`` takes it; a class without a name is called like
+            its folder.
         shots: number of supports; None for the others, but not more than 5.
 
     Raises:
@@ -53,7 +54,7 @@ def from_folders(folders: Sequence[Path], shots: int | None = None) -> list[Real
     """
     episodes = []
     for folder in folders:
-        for label, supports in read_support_classes(folder).items():
+        for label, supports in read_classes(folder, [ALL], "as-is").items():
             for index, query in enumerate(supports):
                 others = [*supports[index + 1 :], *supports[:index]][: shots or MOST_SHOTS]
                 if not others or (shots and len(others) < shots):
@@ -81,7 +82,7 @@ def from_folders(folders: Sequence[Path], shots: int | None = None) -> list[Real
 def from_dataset(
     checkpoint: Checkpoint, root: Path, count: int, shots: int = MOST_SHOTS, seed: int = 0
 ) -> list[RealEpisode]:
-    """Episodes of the held-out classes of the data set the checkpoint was trained on.
+    """Episodes of the data set the checkpoint was trained on: of its held-out classes, or of all.
 
     Raises:
         DataError: the data are not as their format says, or no class has images enough.
@@ -90,8 +91,7 @@ def from_dataset(
     classes = dataset.classes_with(shots + 1)
     if not classes:
         raise DataError(
-            f"no held-out class of {dataset.name} has the {shots + 1} images that {shots} shots "
-            "need",
+            f"no class of {dataset.name} has the {shots + 1} images that {shots} shots need",
             "give annotated photographs instead: --support DIR",
         )
     drawn = EvaluationEpisodes(dataset, classes, shots, count, seed, order="random")

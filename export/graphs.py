@@ -25,8 +25,6 @@ IR_VERSION = 10
 _EXAMPLE_SHOTS = 3
 _EXAMPLE_CLASSES = 2
 
-_DYNAMIC = {"shares": {0: "classes", 1: "shots"}, "prototypes": {0: "shots"}}
-
 
 @dataclass(frozen=True)
 class Input:

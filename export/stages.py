@@ -114,7 +114,7 @@ class EncodeSupport(nn.Module):
     self    W_q * F_s + b of MPM2; the query adds the rest
     attend  the same of ShotAttention
     refine  W_2 * f_u(V_s) + b of the MRM, for one shot alone
-    prior   mean of the deepest maps on the object and around it
+    prior   what the prior compares with: prototypes of the deepest maps
     """
 
     def __init__(self, model: ARNet, layout: Layout, size: int, grid: tuple[int, int]) -> None:

@@ -8,6 +8,18 @@ from __future__ import annotations
 from arnet.kernels.errors import ArnetError as ArnetError
 from arnet.kernels.errors import KernelError as KernelError
 
+UPDATE = "update arnet: git pull and pip install . in its checkout"
+"""Hint for what a newer version wrote."""
+
+
+def install(extra: str) -> str:
+    """Hint that installs an optional part: from the checkout, for PyPI's arnet is another package.
+
+    Args:
+        extra: its name in pyproject.toml.
+    """
+    return f"in a checkout of arnet: pip install '.[{extra}]'"
+
 
 class ImageError(ArnetError):
     """A photograph or a mask that cannot be read."""

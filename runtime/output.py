@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
@@ -31,9 +33,8 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         OutputError: if the system refuses (no space, no permission, a folder in the way).
     """
     path = Path(path)
-    # Short and independent of the name, which may already be as long as a name can be. Not from
-    # tempfile: its files are readable by their owner alone.
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    # Not from tempfile: its files are readable by their owner alone.
+    temporary = path.with_name(_temporary(path, uuid.uuid4().hex))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -47,6 +48,21 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         # After a success there is nothing left to remove; after a failure, removing may fail too.
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what killed processes left of writing a file. None may be writing it now.
+
+    Args:
+        path: the file that was to be written with :func:`atomic_write`.
+    """
+    for leftover in path.parent.glob(_temporary(path, "*")):
+        leftover.unlink(missing_ok=True)
+
+
+def _temporary(path: Path, unique: str) -> str:
+    """A name that tells what for, and is short: that of the file may be as long as can be."""
+    return f".{crc32(os.fsencode(path.name)):08x}-{unique}.tmp"
 
 
 def write_json(path: str | Path, data: Any) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arnet.runtime.bundle import Bundle, TensorInfo
-from arnet.runtime.errors import StateError
+from arnet.runtime.errors import UPDATE, StateError
 from arnet.runtime.output import atomic_write
 
 FORMAT = "arnet-state"
@@ -123,7 +123,7 @@ class SupportState:
             if version > SCHEMA_VERSION:
                 raise StateError(
                     f"{path} has schema version {version}; this arnet reads {SCHEMA_VERSION}",
-                    "update arnet: pip install --upgrade arnet",
+                    UPDATE,
                 )
             if type(fused) is not bool or not isinstance(bundle, str) or not bundle.isprintable():
                 raise ValueError("its header is malformed")

@@ -148,7 +148,7 @@ def test_a_newer_version(saved):
     rewrite(path, version="2", producer="arnet 9.1")
     with pytest.raises(CheckpointError, match=r"version 2.*arnet 9\.1") as caught:
         load_checkpoint(path)
-    assert "pip install --upgrade" in caught.value.hint
+    assert "git pull" in caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -204,7 +204,7 @@ def _numbers(option: str, text: str) -> tuple[int, ...]:
 
 def _words(option: str, text: str, known: Sequence[Word]) -> tuple[Word, ...]:
     """Some of the known words, as they were given, each once."""
-    words = [word.strip() for word in text.split(",")]
+    words = console.split_words(text)
     for word in words:
         if word not in known:
             raise ConfigError(

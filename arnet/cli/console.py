@@ -17,7 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from arnet.runtime.errors import ArnetError, MissingDependencyError
+from arnet.runtime.errors import ArnetError, MissingDependencyError, install
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -36,6 +36,11 @@ def next_command(*words: object) -> None:
     """The last line of a command: what to type next, its words quoted for the shell."""
     out.print("\n[bold]Next:[/]", end=" ")
     out.print(shlex.join(str(word) for word in words), markup=False)
+
+
+def split_words(text: str) -> tuple[str, ...]:
+    """The words of an option that takes several, with commas between them."""
+    return tuple(word.strip() for word in text.split(","))
 
 
 @contextmanager
@@ -77,5 +82,5 @@ def need(*modules: str, extra: str) -> None:
         except ImportError as error:
             raise MissingDependencyError(
                 f"this command needs {module}, which is not installed",
-                f"pip install 'arnet[{extra}]'",
+                install(extra),
             ) from error

@@ -109,7 +109,7 @@ def evaluate(
     if fusion is not None:
         changes["fusion"] = fusion
     if without is not None:
-        changes["without"] = [part for part in without.split(",") if part]
+        changes["without"] = [part for part in console.split_words(without) if part]
     if changes:
         loaded = report.change_model(loaded, **changes)
     loaded.model.to(choose_device(device))
@@ -117,7 +117,7 @@ def evaluate(
         rules,
         shots,
         annotation,
-        tuple(classes.split(",")) if classes else (),
+        console.split_words(classes) if classes else (),
         baseline,
         PRECISIONS[precision],
     )

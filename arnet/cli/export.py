@@ -35,7 +35,8 @@ SupportOption = Annotated[
 DataOption = Annotated[
     Path | None,
     typer.Option(
-        help="Or the data set of the training: episodes of its held-out classes.",
+        help="Or the data set of the training: episodes of the classes that were held out, "
+        "or of all.",
         show_default=False,
     ),
 ]
@@ -213,7 +214,8 @@ def parity(
     _finish(result, json)
     if not result.passed:
         raise typer.Exit(1)
-    console.next_command("arnet", "bench", bundle, "--support", "examples/horse")
+    support_and_query = ("--support", "examples/horse", "--query", "examples/queries")
+    console.next_command("arnet", "bench", bundle, *support_and_query)
 
 
 def _episodes(
@@ -224,10 +226,13 @@ def _episodes(
     from arnet.export.layout import layout_of
     from arnet.runtime.errors import ConfigError
 
+    if data is not None and support:
+        raise ConfigError("--data and --support were both given", "leave one of them out")
     shots = layout_of(checkpoint.config.model).shots  # some models take just one number of them
     if data is not None:
         drawn = from_dataset(checkpoint, data, count, shots or MOST_SHOTS)
-        return drawn, f"the held-out classes of {data.name or data}"
+        which = "the held-out classes of " if checkpoint.config.data.holds_out else ""
+        return drawn, f"{which}{data.name or data}"
     if not support:
         raise ConfigError(
             "the bundle is compared with the model on real photographs, and none were given",

@@ -42,9 +42,9 @@ def train(
     init: Annotated[
         Path | None,
         typer.Option(
-            help="Checkpoint to start from, or the name of one that comes with arnet; otherwise "
-            "the backbone's ImageNet weights. Without --config it is fine-tuned on a plain "
-            "folder: images/, masks/ and classes.txt.",
+            help="Checkpoint to start from, or the name of one that comes with arnet "
+            "(train.init); otherwise the backbone's ImageNet weights. Without --config it is "
+            "fine-tuned on a plain folder: images/, masks/ and classes.txt.",
             show_default=False,
         ),
     ] = None,
@@ -68,10 +68,10 @@ def train(
     """
     console.need_torch()
     from arnet.checkpoint import load_checkpoint
-    from arnet.config import Config
     from arnet.config_file import load_config
+    from arnet.inputs import check_fold, open_split
     from arnet.training.distributed import join_processes
-    from arnet.training.fine_tuning import fine_tuning
+    from arnet.training.fine_tuning import fine_tuning, with_shots_for
     from arnet.training.trainer import CONFIG, LAST, STATE, Trainer
 
     changes = list(overrides or [])
@@ -83,16 +83,20 @@ def train(
         config = out / CONFIG
     if resume and not (out / STATE).is_file():
         console.err.print(f"nothing to resume in {out}: this is a new training", markup=False)
-    base = Config()
     if init is not None:
-        init = shipped.find(init, shipped.CHECKPOINT)
-        if config is None:
-            base = fine_tuning(load_checkpoint(init).config, out)
-    settings = load_config(config, changes, base)
+        changes.append(f"train.init={json.dumps(str(init))}")
+    if init is None or config is not None:
+        settings = load_config(config, changes)
+    else:
+        trained = load_checkpoint(shipped.find(init, shipped.CHECKPOINT))
+        base = fine_tuning(trained.config, out)
+        photographs = open_split(load_config(None, changes, base), "train")
+        settings = load_config(None, changes, with_shots_for(base, photographs))
+    check_fold(settings.data, fold)
     with join_processes(settings.train.device) as process, console.progress_bar("losses") as bar:
         reporter = _Reporter(bar, process.first)
         try:
-            position = Trainer(settings, out, process, reporter, init, resume).run()
+            position = Trainer(settings, out, process, reporter, resume).run()
         except KeyboardInterrupt:
             bar.stop()
             if process.first:

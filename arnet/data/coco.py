@@ -24,7 +24,7 @@ from arnet.data.dataset import (
 )
 from arnet.data.files import require_files
 from arnet.data.scan import Presence, Scan, cached_scan, files_key
-from arnet.runtime.errors import DataError, MissingDependencyError
+from arnet.runtime.errors import DataError, MissingDependencyError, install
 from arnet.runtime.images import read_image, read_mask, save_image
 
 FOLDS = 4
@@ -59,7 +59,7 @@ class CocoSource:
             from pycocotools.coco import COCO
         except ImportError as error:
             raise MissingDependencyError(
-                "pycocotools is not installed", "pip install 'arnet[train]'"
+                "pycocotools is not installed", install("train")
             ) from error
         require_files(
             "annotation files",

@@ -1,8 +1,8 @@
 """What every data set is: photographs, index masks, and the pairs that episodes are drawn from.
 
 A data set is one :class:`SegmentationDataset`, whatever files it comes from; the files stand behind
-an :class:`ImageSource`. The modules ``pascal``, ``coco`` and ``folder`` each hold one function that
-builds it.
+an :class:`ImageSource`. The modules ``pascal``, ``coco``, ``folder``, ``davis`` and ``union`` each
+hold one function that builds it.
 """
 
 from __future__ import annotations
@@ -96,10 +96,6 @@ class SegmentationDataset:
         if not self.hidden:
             return mask
         return np.where(np.isin(mask, list(self.hidden)), 0, mask).astype(np.uint8)
-
-    def classes_in(self, image_id: str) -> tuple[int, ...]:
-        """All class ids that the annotation of an image shows, hidden and small ones included."""
-        return tuple(sorted(self.scan[image_id].pixels))
 
     @cached_property
     def by_class(self) -> dict[int, list[str]]:

@@ -53,7 +53,10 @@ def davis(
     val_every: int = 5,
     cache_dir: str | Path | None = None,
 ) -> SegmentationDataset:
-    """Opens a folder of sequences, ``SEQUENCE/FRAME.jpg`` beside ``SEQUENCE/FRAME.png``.
+    """Opens a folder of sequences.
+
+    As DAVIS is published, ``JPEGImages/480p/SEQUENCE/FRAME.jpg`` with a mask of the same name in
+    ``Annotations/480p/``, or plainly ``SEQUENCE/FRAME.jpg`` beside ``SEQUENCE/FRAME.png``.
 
     Args:
         root: the folder.
@@ -72,13 +75,18 @@ def davis(
     """
     check_split(split)
     root = Path(root)
-    frames = sorted(root.glob("*/*.jpg"))
+    photographs, masks = root / "JPEGImages" / "480p", root / "Annotations" / "480p"
+    if not photographs.is_dir():
+        photographs = masks = root
+    frames = sorted(photographs.glob("*/*.jpg"))
     if not frames:
         raise DataError(
-            f"{root} holds no sequences", "it needs SEQUENCE/FRAME.jpg beside SEQUENCE/FRAME.png"
+            f"{root} holds no sequences",
+            "it needs JPEGImages/480p/ and Annotations/480p/ as DAVIS has them, or "
+            "SEQUENCE/FRAME.jpg beside SEQUENCE/FRAME.png",
         )
     ids = {f"{path.parent.name}/{path.stem}": path for path in frames}
-    source = SequenceSource(ids, {name: path.with_suffix(".png") for name, path in ids.items()})
+    source = SequenceSource(ids, {name: masks / f"{name}.png" for name in ids})
     missing = [name for name, path in source.masks.items() if not path.is_file()]
     if missing:
         raise DataError(f"{len(missing)} frames have no mask, {missing[0]} first", "add the masks")

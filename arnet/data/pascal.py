@@ -20,7 +20,7 @@ from arnet.data.dataset import (
 )
 from arnet.data.files import FileSource, read_lines, require_files
 from arnet.data.scan import GridFilter
-from arnet.runtime.errors import DataError, MissingDependencyError
+from arnet.runtime.errors import DataError, MissingDependencyError, install
 from arnet.runtime.images import image_size
 
 CLASS_NAMES: dict[int, str] = {
@@ -154,7 +154,7 @@ def _read_list(voc: Path, name: str) -> list[str]:
         raise DataError(
             f"{path} is missing",
             "run arnet.data.pascal.prepare_pascal, which writes trainaug.txt, "
-            'or use annotations="voc"',
+            "or add data.annotations=voc",
         )
     ids = read_lines(path)
     if not ids:
@@ -180,9 +180,7 @@ def prepare_pascal(root: str | Path) -> Path:
     try:
         from torchvision.datasets import SBDataset, VOCSegmentation
     except ImportError as error:
-        raise MissingDependencyError(
-            "torchvision is not installed", "pip install 'arnet[train]'"
-        ) from error
+        raise MissingDependencyError("torchvision is not installed", install("train")) from error
     root = Path(root)
     root.mkdir(parents=True, exist_ok=True)
     voc, sbd = root / "VOCdevkit" / "VOC2012", root / "sbd"
@@ -212,9 +210,7 @@ def merge_sbd(voc: Path, sbd: Path) -> None:
     try:
         from scipy.io import loadmat
     except ImportError as error:
-        raise MissingDependencyError(
-            "scipy is not installed", "pip install 'arnet[train]'"
-        ) from error
+        raise MissingDependencyError("scipy is not installed", install("train")) from error
     train, val = (_read_list(voc, name) for name in ("train", "val"))
     lists = [sbd / "train.txt", sbd / "val.txt"]
     hint = f"delete {sbd} and run prepare_pascal again"

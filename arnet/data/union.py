@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -71,6 +72,7 @@ def union(
     *,
     members: Sequence[MemberConfig],
     held_out: Sequence[str] = (),
+    annotations: Literal["aug", "voc"] = "aug",
     classes: Sequence[int] | None = None,
     cache_dir: str | Path | None = None,
 ) -> SegmentationDataset:
@@ -87,6 +89,7 @@ def union(
         novel: see :func:`~arnet.data.dataset.build_dataset`.
         members: the data sets.
         held_out: names of the novel classes, in which ``*`` stands for any characters.
+        annotations: masks of those members that are PASCAL; see :func:`~arnet.data.pascal.pascal`.
         classes: class ids to offer in place of those of the split.
         cache_dir: folder where scans of the masks are kept; None scans every time.
 
@@ -101,7 +104,12 @@ def union(
         raise DataError("two members of the union have the same name", "give each its own")
     parts = {
         member.name: {
-            which: MEMBERS[member.kind](Path(root) / member.root, which, cache_dir=cache_dir)
+            which: MEMBERS[member.kind](
+                Path(root) / member.root,
+                which,
+                cache_dir=cache_dir,
+                **({"annotations": annotations} if member.kind == "pascal" else {}),
+            )
             for which in ("train", "val")
         }
         for member in members

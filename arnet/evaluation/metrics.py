@@ -13,8 +13,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from arnet.data.dataset import IGNORE
+
 Border = Literal["ignore", "background"]
-IGNORE = 255
 
 
 class IoUMeter:

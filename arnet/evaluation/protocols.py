@@ -1,7 +1,7 @@
 """Evaluation protocols as data: which episodes, at which size, how the border is scored.
 
-`canet` stands beside the paper's figures, `standard` beside most others'. DESIGN and the sources
-of each choice are in docs/results.md.
+`canet` stands beside the paper's figures, `standard` beside most others'. docs/results.md has a
+table of both.
 """
 
 from __future__ import annotations

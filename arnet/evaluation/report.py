@@ -25,7 +25,7 @@ from arnet.evaluation.predictors import (
 )
 from arnet.evaluation.protocols import Protocol
 from arnet.evaluation.reference import PAPER_MEAN_IOU, completeness
-from arnet.inputs import Progress, open_source, open_split
+from arnet.inputs import Progress, check_fold, open_source, open_split
 from arnet.modeling import ARNet
 from arnet.runtime.errors import CheckpointError, DataError
 from arnet.version import __version__
@@ -128,7 +128,7 @@ def run(
         "data": dataset.name,
         "pairs": {dataset.class_names[c]: len(dataset.by_class[c]) for c in classes},
         "protocol": asdict(protocol),
-        "fold": config.data.fold,
+        "fold": config.data.used_fold,
         "image_size": config.data.image_size,
         "precision": str(request.precision).removeprefix("torch."),
         "cached_features": bool(config.data.cache),
@@ -137,17 +137,22 @@ def run(
         "fusion": config.model.fusion,
         "without": list(config.model.without),
         "scores": _summary(scores["arnet"], dataset),
-        "paper": None,
+        "paper": _paper(config, request),
         "notes": _notes(checkpoint, config, dataset, classes, request),
     }
     for name in scores.keys() - {"arnet"}:
         result[name] = _summary(scores[name], dataset)["q2"]
-    paper = PAPER_MEAN_IOU.get((config.data.kind, request.shots))
-    as_in_paper = request.annotation == "mask" and not request.classes
-    whole = config.model.fusion == "cmm" and not config.model.without
-    if paper is not None and as_in_paper and whole:
-        result["paper"] = {"mean_iou_of_four_splits": paper}
     return result
+
+
+def _paper(config: Config, request: Request) -> dict[str, float] | None:
+    """The paper's figure, where the same was measured: its whole model on the classes of a fold."""
+    figure = PAPER_MEAN_IOU.get((config.data.kind, request.shots))
+    whole = config.model.fusion == "cmm" and not config.model.without
+    a_fold = config.data.used_fold is not None and not request.classes
+    if figure is None or not whole or not a_fold or request.annotation != "mask":
+        return None
+    return {"mean_iou_of_four_splits": figure}
 
 
 def _predictors(
@@ -206,7 +211,7 @@ def _notes(
 ) -> list[str]:
     """What a reader of the figures must know."""
     notes = []
-    part = completeness(config.data.kind, config.data.fold, len(dataset.pairs))
+    part = completeness(config.data.kind, config.data.used_fold, len(dataset.pairs))
     if part is not None:
         notes.append(part)
     left_out = [c for c in dataset.classes if c not in classes]
@@ -254,6 +259,9 @@ def data_config(checkpoint: Checkpoint, **changes: Any) -> Config:
         checkpoint: whose configuration.
         changes: fields of ``data``; None leaves one as it is. Another kind of data holds no class
             out, unless a fold is given, too.
+
+    Raises:
+        ConfigError: a value is not allowed, or the data do not use the fold that is given.
     """
     tree = config_to_dict(checkpoint.config)
     if changes.get("kind") not in (None, tree["data"]["kind"]):
@@ -261,4 +269,6 @@ def data_config(checkpoint: Checkpoint, **changes: Any) -> Config:
         tree["data"].update(fold=None, held_out=[], members=[])
     given = {name: value for name, value in changes.items() if value is not None}
     tree["data"] = {**tree["data"], "cache": "", **given}
-    return config_from_dict(tree, source="the command line")
+    config = config_from_dict(tree, source="the command line")
+    check_fold(config.data, given.get("fold"))
+    return config

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from arnet.config import AugmentConfig, Config
+from arnet.config import AugmentConfig, Config, DataConfig
 from arnet.data import SegmentationDataset, open_dataset
 from arnet.data.dataset import Split
 from arnet.inputs.features import FeatureCache, ImageInput, InputSource
@@ -38,7 +38,7 @@ def open_split(
         options["held_out"] = data.held_out
     if data.members:
         options["members"] = data.members
-    if data.kind == "pascal":
+    if data.kind in ("pascal", "union"):
         options["annotations"] = data.annotations
     if classes is not None:
         options["classes"] = classes
@@ -47,11 +47,24 @@ def open_split(
         data.kind,
         data.root,
         split,
-        None if data.held_out or data.members else data.fold,
+        data.used_fold,
         data.novel,
         cache_dir=cache,
         **options,
     )
+
+
+def check_fold(data: DataConfig, fold: int | None) -> None:
+    """Check that a fold that a person asks for means something.
+
+    Raises:
+        ConfigError: the data do not use it.
+    """
+    if fold is not None and data.used_fold is None:
+        raise ConfigError(
+            f"there is no fold {fold}: the classes held out are named by data.held_out",
+            "leave --fold out",
+        )
 
 
 def _name(config: Config) -> str:

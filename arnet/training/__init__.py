@@ -1,1 +1,1 @@
-"""The training loop, its feature cache, its logs and its resumable state."""
+"""The training loop, its stages, its logs and its resumable state."""

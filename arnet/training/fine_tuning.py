@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from arnet.config import AugmentConfig, Config, DataConfig, StageConfig, TrainConfig
+from arnet.data import SegmentationDataset
 
 STAGE = StageConfig(iterations=200, shots=(1, 3), learning_rate=1e-4)
 """Short and gentle: what is not in the person's photographs shall not be forgotten."""
@@ -42,3 +43,16 @@ def fine_tuning(trained: Config, out: Path) -> Config:
         store=trained.train.store,
     )
     return Config(model=trained.model, data=data, train=train)
+
+
+def with_shots_for(config: Config, dataset: SegmentationDataset) -> Config:
+    """The configuration of :func:`fine_tuning` with as few shots as the smallest class needs.
+
+    Args:
+        config: of any training; its stages are replaced.
+        dataset: the photographs to train on. A class with a single one is not counted: no shots
+            are few enough for it.
+    """
+    fewest = min((n for n in map(len, dataset.by_class.values()) if n > 1), default=2)
+    stage = replace(STAGE, shots=(1, min(STAGE.shots[1], fewest - 1)))
+    return replace(config, train=replace(config.train, stages=(stage,)))

@@ -19,6 +19,10 @@ from arnet.training.distributed import Process
 from arnet.training.pseudo import with_pseudo_classes
 from arnet.training.stages import Stage, build_optimizer, choose_trainable, train_mode
 
+MOST_SKIPPED = 30
+"""Steps in a row that fp16 may lose to numbers it cannot hold: each halves the scale of the loss,
+and 30 halvings take it from 65,536 to nearly nothing."""
+
 
 class Optimization:
     """The optimiser of a stage and its steps."""
@@ -34,6 +38,7 @@ class Optimization:
         self.scaler = torch.amp.GradScaler(
             process.device.type, enabled=self.precision == torch.float16
         )
+        self._skipped = 0
         self.network: nn.Module = model
         if process.world > 1:
             self.network = DistributedDataParallel(
@@ -53,7 +58,8 @@ class Optimization:
             The losses "total", "q1", "s" and "q2" of this share.
 
         Raises:
-            TrainingError: the loss or the gradient is not finite.
+            TrainingError: the loss or the gradient is not finite; with fp16, in too many steps in a
+                row.
         """
         train, device = self.config.train, self.process.device
         for group in self.optimizer.param_groups:
@@ -76,7 +82,8 @@ class Optimization:
         # The norm of the gradient is the same in every process, so that all of them stop. With
         # fp16 the scaler skips a step that overflowed.
         norm = nn.utils.clip_grad_norm_(self.parameters, train.clip or float("inf"))
-        if not self.scaler.is_enabled() and not torch.isfinite(norm):
+        self._skipped = 0 if torch.isfinite(norm) else self._skipped + 1
+        if self._skipped > (MOST_SKIPPED if self.scaler.is_enabled() else 0):
             raise TrainingError(
                 f"the training diverged: the loss is {sums['total']}, the gradient {norm.item()}",
                 "lower the learning_rate of train.stages, or set train.clip=1 and train.warmup=100",

@@ -7,7 +7,7 @@ alone, so there is no state of a random generator to keep.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +33,14 @@ class Position:
         stage: the stage of the last step, whose optimiser is kept.
         best: the best validation mIoU so far in percent, or None.
         seconds: time spent so far.
+        seen: names of the classes that the weights it started from had been trained on.
     """
 
     iteration: int = 0
     stage: int = 0
     best: float | None = None
     seconds: float = 0.0
+    seen: tuple[str, ...] = ()
 
 
 def save_state(
@@ -102,6 +104,7 @@ def load_state(path: Path, config: Config) -> SavedState:
         )
     try:
         position = Position(**header["position"])
+        position = replace(position, seen=tuple(position.seen))  # JSON has lists
     except (KeyError, TypeError) as error:
         raise CheckpointError(
             f"{path} is damaged: it does not say where the training was",
@@ -122,6 +125,7 @@ _MAY_CHANGE = {
     "train.device",
     "train.workers",
     "train.backbone_weights",
+    "train.init",
     "train.save_every",
     "train.validate_every",
     "train.validate_episodes",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +11,9 @@ from typing import Protocol
 
 import torch
 import yaml
-from torch import Tensor
 from torch.utils.data import DataLoader
 
-from arnet.checkpoint import FORMAT, load_tensors, load_weights, save_checkpoint
+from arnet.checkpoint import save_checkpoint
 from arnet.config import Config
 from arnet.config_file import config_to_dict
 from arnet.data import SegmentationDataset, TrainingEpisodes
@@ -22,12 +21,13 @@ from arnet.devices import PRECISIONS
 from arnet.inputs import InputSource, open_source, open_split
 from arnet.modeling import ARNet, load_backbone_weights
 from arnet.runtime.errors import ConfigError
-from arnet.runtime.output import atomic_write
+from arnet.runtime.output import atomic_write, remove_leftovers
 from arnet.training.batches import Batch, EpisodeBatches
 from arnet.training.distributed import Process
 from arnet.training.log import TrainingLog
 from arnet.training.optimization import Optimization
 from arnet.training.stages import Stage, learning_rate, place_stages
+from arnet.training.start import start_from
 from arnet.training.state import Position, SavedState, load_state, save_state
 from arnet.training.validation import open_validation, validate
 
@@ -65,7 +65,6 @@ class Trainer:
         out: Path,
         process: Process,
         reporter: Reporter,
-        init: Path | None = None,
         resume: bool = False,
     ) -> None:
         """Check everything, then open the data and the model.
@@ -75,7 +74,6 @@ class Trainer:
             out: the folder.
             process: this process among those of ``torchrun``.
             reporter: told what happens.
-            init: a checkpoint to start from, of any fusion; None: the backbone's weights.
             resume: continue from the folder's state, if it has one.
 
         Raises:
@@ -100,7 +98,7 @@ class Trainer:
         # Not channels_last: on a CPU in bf16 torch 2.14's gradient of a dilated convolution's
         # weights is then garbage for widths such as ASPP's 260, and there is no time to win.
         self.model = ARNet(config.model)
-        self._fill(init)
+        self.start = self._fill()
         self.model.to(process.device)
         if process.first:
             self._write_config()  # before the long work: the folder may not be writable
@@ -111,7 +109,7 @@ class Trainer:
 
     def run(self) -> Position:
         """Train to the end, and say where that is."""
-        position = self.saved.position if self.saved else Position()
+        position = self.start
         self._began = time.monotonic() - position.seconds
         with _first_only(self.process, self.out, position.iteration) as log:
             for stage in self.stages:
@@ -215,35 +213,23 @@ class Trainer:
         return None
 
     def _write_config(self) -> None:
-        for leftover in self.out.glob(".*.tmp"):
-            leftover.unlink()  # of a killed process, in the middle of a checkpoint
+        for name in (STATE, LAST, BEST, CONFIG):
+            remove_leftovers(self.out / name)
         text = yaml.safe_dump(config_to_dict(self.config), sort_keys=False)
         with atomic_write(self.out / CONFIG) as temporary:
             temporary.write_text(text, encoding="utf-8")
 
-    def _fill(self, init: Path | None) -> None:
-        """Give the model its weights: those of the state, of a checkpoint, or of the backbone."""
+    def _fill(self) -> Position:
+        """Give the model the weights of the state, of a checkpoint or of the backbone."""
         if self.saved is not None:
             self.saved.restore_model(self.model)
-        elif init is not None:
-            tensors, _ = load_tensors(init, FORMAT)
-            load_weights(self.model, self._with_own_fusion(tensors), init)
-        else:
-            load_backbone_weights(
-                self.model.backbone, self.config.model.backbone, self.config.train.backbone_weights
-            )
-
-    def _with_own_fusion(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Tensors to start from; a fusion that they do not have, or have otherwise, is new."""
-
-        def of_fusion(named: Mapping[str, Tensor]) -> dict[str, Tensor]:
-            return {n: t for n, t in named.items() if n.startswith(("cmm.", "shot_attention."))}
-
-        own, found = of_fusion(self.model.state_dict()), of_fusion(tensors)
-        if {n: t.shape for n, t in own.items()} == {n: t.shape for n, t in found.items()}:
-            return tensors
-        self.reporter.message("another fusion than that of the first weights: it is trained anew")
-        return {n: t for n, t in tensors.items() if n not in found} | own
+            return self.saved.position
+        if self.config.train.init:
+            return Position(seen=start_from(self.model, self.config, self.reporter.message))
+        load_backbone_weights(
+            self.model.backbone, self.config.model.backbone, self.config.train.backbone_weights
+        )
+        return Position()
 
     def _open(self, dataset: SegmentationDataset, augmented: bool) -> InputSource:
         """The images of a data set; the first process fills the cache for all."""
@@ -264,12 +250,13 @@ class Trainer:
 
     def _info(self, position: Position) -> dict[str, object]:
         drawn = {c for stage in self.stages[: position.stage + 1] for c in stage.classes}
+        names = [self.dataset.class_names[c] for c in sorted(drawn)]
         return {
             "iteration": position.iteration,
             "seconds": round(position.seconds, 1),
             "best_validation_miou": position.best,
             "data": self.dataset.name,
-            "trained_classes": [self.dataset.class_names[c] for c in sorted(drawn)],
+            "trained_classes": list(dict.fromkeys((*position.seen, *names))),
         }
 
 

@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import Any, TypeVar
 
 from arnet.runtime.benchmark.gpu import describe_gpu
-from arnet.runtime.errors import BuildError, MissingDependencyError
+from arnet.runtime.errors import BuildError, MissingDependencyError, install
 
 REQUIREMENT = "tensorrt>=10.13,!=10.14.*,<12"
 """10.14 does not work with plugins from Python; 12 may be another thing."""
@@ -80,8 +80,8 @@ def find(command: str) -> Toolchain:
     if missing or trt is None or gpu is None:
         raise MissingDependencyError(
             "plans are built on the GPU that runs them: here " + ", and ".join(missing),
-            f"On a machine with that GPU: pip install 'arnet[export]' cuda-bindings"
-            f" '{REQUIREMENT}' && {command}",
+            f"on a machine with that GPU, {install('export')} cuda-bindings "
+            f"'{REQUIREMENT}' && {command}",
         )
     return Toolchain(trt, gpu)
 

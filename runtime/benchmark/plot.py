@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from arnet.runtime.benchmark.comparison import growths
 from arnet.runtime.benchmark.result import BenchmarkResult, Measurement
 from arnet.runtime.benchmark.wording import three_digits
-from arnet.runtime.errors import MissingDependencyError, OutputError
+from arnet.runtime.errors import MissingDependencyError, OutputError, install
 from arnet.runtime.output import atomic_write
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def check(path: Path) -> None:
         from matplotlib.backend_bases import FigureCanvasBase
     except ImportError as error:
         raise MissingDependencyError(
-            "drawing needs matplotlib, which is not installed", "pip install 'arnet[plot]'"
+            "drawing needs matplotlib, which is not installed", install("plot")
         ) from error
     if _kind(path) not in FigureCanvasBase.get_supported_filetypes():
         raise OutputError(

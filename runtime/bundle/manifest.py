@@ -13,7 +13,7 @@ from typing import Any
 
 from arnet.runtime.bundle.parsing import Entry, file_name, parse_json
 from arnet.runtime.bundle.plans import PlanSet, plan_set
-from arnet.runtime.errors import BundleError
+from arnet.runtime.errors import UPDATE, BundleError
 
 FORMAT = "arnet-bundle"
 SCHEMA_VERSION = 1
@@ -182,7 +182,7 @@ class Manifest:
         if version > SCHEMA_VERSION:
             raise BundleError(
                 f"the bundle has schema version {version}; this arnet reads {SCHEMA_VERSION}",
-                "update arnet: pip install --upgrade arnet",
+                UPDATE,
             )
         manifest = Manifest(
             producer=root.text("producer"),

@@ -2,7 +2,7 @@
 
 What the overlay keeps of the video: its upright size, the time stamps of its frames, also where
 the rate varies, and its sound, copied as it is where MP4 takes it. Subtitles and further tracks
-are left out. Needs PyAV (``pip install 'arnet[video]'``), imported when the first video is opened.
+are left out. Needs PyAV (``pip install '.[video]'``), imported when the first video is opened.
 """
 
 from __future__ import annotations

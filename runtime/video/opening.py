@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from arnet.runtime.errors import ImageError, MissingDependencyError
+from arnet.runtime.errors import ImageError, MissingDependencyError, install
 from arnet.runtime.images import is_image
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def pyav() -> ModuleType:
         import av
     except ImportError as error:
         raise MissingDependencyError(
-            "videos need PyAV, which is not installed", "pip install 'arnet[video]'"
+            "videos need PyAV, which is not installed", install("video")
         ) from error
     return av
 

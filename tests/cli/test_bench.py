@@ -218,7 +218,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     message = bench_fails("--against", "torch", "--checkpoint", checkpoint)
-    assert f"pip install 'arnet[{extra}]'" in message
+    assert f"pip install '.[{extra}]'" in message
 
 
 def test_what_is_no_result_is_not_drawn(fails: Fails, bundle: Path, tmp_path: Path) -> None:

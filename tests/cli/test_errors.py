@@ -73,7 +73,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(
     infer_fails: Fails, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
-    assert "pip install 'arnet[train]'" in infer_fails()
+    assert "pip install '.[train]'" in infer_fails()
 
 
 def test_a_device_that_is_not_there_is_refused(infer_fails: Fails) -> None:

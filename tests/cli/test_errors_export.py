@@ -73,6 +73,10 @@ def test_other_words(run, trained: Path, examples: Path, tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
+def test_photographs_and_a_data_set_at_once(refused: Refused, data: Path) -> None:
+    assert "--data and --support were both given" in refused("--data", data)
+
+
 @pytest.mark.parametrize("engine", ["fp32", "tf32", "fp16", "bf16", "int8", "fp8"])
 def test_plans_where_there_is_no_tensorrt(refused: Refused, engine: str) -> None:
     """All that is missing, and the command that was typed, for where it is not missing."""

@@ -151,7 +151,7 @@ def test_a_checkpoint_of_a_newer_version_asks_for_an_upgrade(
     message = infer_fails(checkpoint=rewritten(version="2", producer="arnet 9.0"))
     assert "has version 2" in message
     assert "arnet 9.0" in message
-    assert "pip install --upgrade arnet" in message
+    assert "git pull and pip install ." in message
 
 
 def test_a_checkpoint_with_an_unknown_setting_is_refused(

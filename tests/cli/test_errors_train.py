@@ -20,6 +20,7 @@ Fails = Callable[..., str]
         ("train.batchsize=8", "batch_size"),
         ("model.backbone.stride=8", "output_stride"),
         ("train.stages=[{iterations: 5, shot: 1}]", "shots"),
+        ("data.members=[{name: a, kind: davis, bogus: 1}]", "limit"),
     ],
 )
 def test_an_unknown_key_is_refused_with_the_keys_there_are(

@@ -62,9 +62,9 @@ def test_a_table_a_json_file_and_the_next_command(
 
 
 def test_the_json_holds_what_is_needed_to_repeat_it(evaluate: Evaluate) -> None:
-    _, result = evaluate("--annotation", "box", "--classes", "ring")
+    _, result = evaluate("--annotation", "box", "--classes", "ring, disc")
     assert result["annotation"] == "box"
-    assert result["pairs"] == {"ring": 2}
+    assert result["pairs"] == {"ring": 2, "disc": 2}
     assert result["protocol"]["episodes"] == 4
     assert result["protocol"]["seeds"] == [0, 1]
     assert result["trained"] == {"iteration": 7}
@@ -88,7 +88,7 @@ def test_parts_can_be_left_out(evaluate: Evaluate) -> None:
     out, result = evaluate("--without", "mpm1")
     assert result["without"] == ["mpm1"]
     assert out.splitlines()[1].split() == ["images", "s", "q2"]  # without MPM1 there is no q1
-    _, result = evaluate("--without", "mpm2,mrm")
+    _, result = evaluate("--without", "mpm2, mrm")
     assert list(result["scores"]) == ["q1", "q2"]
 
 

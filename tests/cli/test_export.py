@@ -149,6 +149,7 @@ def test_parity_repeats_the_gate(run, exported, trained: Path, examples: Path, t
     assert finished.code == 0, finished.err
     assert "PASSED" in finished.out and "5 episodes of dog:" in finished.out
     assert finished.out.splitlines()[-1].startswith(f"Next: arnet bench {exported[0]}")
+    assert "--query examples/queries" in finished.out.splitlines()[-1]
     assert json.loads(report.read_text())["passed"] is True
 
 
@@ -235,6 +236,8 @@ class TestEpisodes:
         settings = {"kind": "folder", "fold": None, "held_out": ["ring"]}
         episodes, source = asked("--data", data, "--episodes", 3, data=settings)
         assert source == "the held-out classes of data"
+        all_classes = {"kind": "folder", "fold": None, "held_out": []}
+        assert asked("--data", data, "--episodes", 3, data=all_classes)[1] == "data"
         assert [episode.label for episode in episodes] == ["ring"] * 3
         assert {len(episode.images) for episode in episodes} == {5}
         model = {"pairing": "concatenate", "pairing_shots": 2}

@@ -102,7 +102,7 @@ def test_a_bundle_needs_no_torch(
     command[command.index("--bundle")] = "--checkpoint"
     finished = subprocess.run(list(map(str, command)), capture_output=True, text=True)
     assert finished.returncode == 2
-    assert "pip install 'arnet[train]'" in finished.stderr
+    assert "pip install '.[train]'" in finished.stderr
 
 
 def test_the_last_line_is_a_command(infer: Infer, support: Path, tmp_path: Path) -> None:

@@ -103,6 +103,14 @@ def test_fold_holds_classes_out(run, config: Path, tmp_path: Path) -> None:
     assert header["info"]["trained_classes"] == ["disc"]
 
 
+def test_a_fold_beside_classes_held_out_by_name_is_refused(
+    fails: Callable[..., str], config: Path, tmp_path: Path
+) -> None:
+    arguments = ["train", "--config", config, "--out", tmp_path / "run", "--fold", 1]
+    assert "no fold 1" in fails(*arguments, "data.held_out=[ring]")
+    assert not (tmp_path / "run").exists()
+
+
 def test_validation_is_reported_and_keeps_the_best_checkpoint(train: Train, tmp_path: Path) -> None:
     options = ["train.validate_every=3", "train.validate_episodes=2"]
     finished = train(tmp_path / "run", *options, "train.stages=[{iterations: 3}]")
@@ -194,6 +202,43 @@ def test_init_alone_fine_tunes_on_a_folder(
     assert start.keys() == end.keys()
     changed = {name for name, value in end.items() if not torch.equal(value, start[name])}
     assert changed and not any(name.startswith("backbone") for name in changed)
+
+
+def test_fine_tuning_takes_no_more_shots_than_the_smallest_class_allows(
+    run, checkpoint: Path, data: Path, tmp_path: Path
+) -> None:
+    """Six photographs, of which two of each class are to be trained on."""
+    for path in [*(data / "images").iterdir(), *(data / "masks").iterdir()]:
+        if int(path.stem) > 5:
+            path.unlink()
+    short = ["train.stages.0.iterations=1", "data.cache_views=1"]
+    out = tmp_path / "mine"
+    finished = run("train", "--init", checkpoint, "--data", data, "--out", out, *short)
+    assert finished.code == 0, finished.err
+    assert yaml.safe_load((out / "config.yaml").read_text())["train"]["stages"][0]["shots"] == [
+        1,
+        1,
+    ]
+    assert "too few" not in finished.err
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_fine_tuning_killed_before_its_first_checkpoint_starts_from_the_same_weights(
+    run, checkpoint: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: bool
+) -> None:
+    """With the very same command and --resume, or with --resume alone."""
+    command = ["train", "--init", checkpoint, "--data", data, "--out", tmp_path / "mine"]
+    command += ["train.stages=[{iterations: 2, learning_rate: 1.0e-12}]", "data.cache_views=1"]
+    command += ["train.seed=1"]  # not that of the checkpoint's own random weights
+    with monkeypatch.context() as patch:
+        stop_at(1, patch)
+        assert run(*command).code == 130
+    again = command if named else ["train", "--out", tmp_path / "mine"]
+    finished = run(*again, "--resume")
+    assert finished.code == 0, finished.err
+    start = load_file(checkpoint)
+    for name, value in load_file(tmp_path / "mine" / "checkpoint.safetensors").items():
+        assert value.sub(start[name]).abs().max() < 1e-6, name
 
 
 def test_a_cache_of_features_is_filled_once(train: Train, tmp_path: Path) -> None:

@@ -43,8 +43,8 @@ def test_without_novel_classes_both_splits_offer_all(make_dataset):
         assert make_dataset(SHOWN, split=split).classes == (1, 2, 3, 4)
 
 
-def test_classes_in_tells_the_hidden_ones_too(make_dataset):
-    assert make_dataset(SHOWN, novel_classes=(3, 4)).classes_in("both") == (1, 3)
+def test_the_scan_tells_the_hidden_ones_too(make_dataset):
+    assert set(make_dataset(SHOWN, novel_classes=(3, 4)).scan["both"].pixels) == {1, 3}
 
 
 def test_classes_can_be_chosen_on_val_but_no_novel_one_in_training(make_dataset):

@@ -19,7 +19,7 @@ def check(dataset, episode, shots):
     assert len(episode.supports) == len(set(episode.supports)) == shots
     assert episode.query not in episode.supports
     for image_id in (episode.query, *episode.supports):
-        assert episode.class_id in dataset.classes_in(image_id)
+        assert episode.class_id in dataset.scan[image_id].pixels
 
 
 @pytest.mark.parametrize("sampling", ["class", "image"])
@@ -173,12 +173,12 @@ def test_some_queries_do_not_show_the_class(make_dataset) -> None:
     dataset = make_dataset(shown, count=3)
     plain = TrainingEpisodes(dataset, shots=(1, 2), seed=4)
     some = TrainingEpisodes(dataset, shots=(1, 2), seed=4, absent=0.5)
-    assert all((e := plain.draw(n)).class_id in dataset.classes_in(e.query) for n in range(200))
+    assert all((e := plain.draw(n)).class_id in dataset.scan[e.query].pixels for n in range(200))
     empty = 0
     for n in range(200):
         episode, same = some.draw(n), plain.draw(n)
         assert episode.supports == same.supports and episode.class_id == same.class_id
-        if episode.class_id not in dataset.classes_in(episode.query):
+        if episode.class_id not in dataset.scan[episode.query].pixels:
             empty += 1
         else:
             assert episode == same

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from arnet.data.pascal import CLASS_NAMES, fold_classes, merge_sbd, pascal, prepare_pascal
+from arnet.inputs import open_split
 from arnet.runtime.errors import DataError
 
 
@@ -63,12 +64,19 @@ def test_train_and_val_of_a_fold(voc, tmp_path):
 def test_missing_parts_are_named(voc, tmp_path):
     with pytest.raises(DataError, match=r"trainaug\.txt is missing") as caught:
         pascal(tmp_path)
-    assert "prepare_pascal" in caught.value.hint
+    assert "prepare_pascal" in caught.value.hint and "data.annotations=voc" in caught.value.hint
     (voc / "SegmentationClass" / "t2.png").unlink()
     with pytest.raises(DataError, match=r"1 masks of train\.txt are missing: t2\.png"):
         pascal(tmp_path, annotations="voc")
     with pytest.raises(DataError, match="holds no PASCAL VOC 2012"):
         pascal(tmp_path / "nowhere")
+
+
+def test_in_a_union_the_masks_of_voc_alone_will_do(voc, tmp_path, make_config):
+    members = "data.members=[{name: voc, kind: pascal}]"
+    alone = [f"data.root={tmp_path}", "data.kind=union", members, "data.annotations=voc"]
+    dataset = open_split(make_config(*alone), "train")
+    assert dataset.ids == [f"voc/{i}" for i in pascal(voc, "train", annotations="voc").ids]
 
 
 def test_merge_takes_voc_first_and_keeps_val_out_of_training(voc, sbd):
@@ -106,7 +114,7 @@ class TestRealData:
         with (real_data / "pascal5i_val_pairs.csv").open() as file:
             golden = {(row["image_id"], int(row["class_id"])) for row in csv.DictReader(file)}
         golden = {pair for pair in golden if pair[0] in set(dataset.ids)}
-        shown = {(i, c) for i in dataset.ids for c in dataset.classes_in(i)}
+        shown = {(i, c) for i in dataset.ids for c in dataset.scan[i].pixels}
         assert set(dataset.pairs) == golden
         assert len(golden) < len(shown)
 
@@ -117,6 +125,6 @@ class TestRealData:
         hidden = set(fold_classes(3))
         some = train.ids[::20]
         assert not any(hidden & set(np.unique(train.mask(i)).tolist()) for i in some)
-        shows_novel = [i for i in train.ids if hidden & set(train.classes_in(i))]
+        shows_novel = [i for i in train.ids if hidden & train.scan[i].pixels.keys()]
         assert bool(shows_novel) == (novel == "background")
         assert not set(train.ids) & set(pascal(real_data, "val", 3).ids)

@@ -53,6 +53,19 @@ def test_every_sequence_is_a_class(root) -> None:
     assert davis(root / "video", "train", 0).classes == (2,)
 
 
+def test_davis_as_it_is_published(root, tmp_path) -> None:
+    for path in sorted((root / "video").glob("*/*")):
+        kind = "JPEGImages" if path.suffix == ".jpg" else "Annotations"
+        place = tmp_path / "DAVIS" / kind / "480p" / path.parent.name
+        place.mkdir(parents=True, exist_ok=True)
+        (place / path.name).write_bytes(path.read_bytes())
+    plain, published = davis(root / "video"), davis(tmp_path / "DAVIS")
+    assert published.ids == plain.ids and published.pairs == plain.pairs
+    for name in plain.ids:
+        np.testing.assert_array_equal(published.image(name), plain.image(name))
+        np.testing.assert_array_equal(published.mask(name), plain.mask(name))
+
+
 def test_a_frame_without_a_mask_is_named(root) -> None:
     (root / "video" / "swan" / "00002.png").unlink()
     with pytest.raises(DataError, match="1 frames have no mask, swan/00002"):

@@ -158,3 +158,32 @@ def test_the_data_of_this_machine(checkpoint):
     assert config.data.root == "elsewhere" and config.data.cache == ""
     assert config.data.fold == checkpoint.config.data.fold
     assert config.model == checkpoint.config.model
+
+
+def test_a_fold_that_is_not_used_is_neither_taken_nor_reported(make_config, checkpoint):
+    """Old checkpoints of unions and of held-out classes have a fold in their configuration."""
+    named = ("data.held_out=[disc]", "data.fold=2")
+    checkpoint = replace(
+        checkpoint, config=make_config(*named, f"data.root={checkpoint.config.data.root}")
+    )
+    result = run(checkpoint)
+    assert result["fold"] is None and set(result["pairs"]) == {"disc"}
+    with pytest.raises(ConfigError, match="no fold 1") as caught:
+        report.data_config(checkpoint, fold=1)
+    assert "--fold" in caught.value.hint
+    assert report.data_config(checkpoint, kind="pascal", fold=1).data.used_fold == 1
+
+
+@pytest.mark.parametrize(
+    ("overrides", "changes", "compares"),
+    [
+        (["data.fold=2"], {}, True),
+        (["data.fold=null"], {}, False),
+        (["data.fold=2"], {"classes": ("dog",)}, False),
+        (["data.fold=2"], {"annotation": "box"}, False),
+        (["data.fold=2", "model.fusion=mask"], {}, False),
+    ],
+)
+def test_the_paper_is_shown_where_the_same_was_measured(make_config, overrides, changes, compares):
+    config = make_config("data.kind=pascal", *overrides)
+    assert (report._paper(config, report.Request(QUICK, **changes)) is not None) == compares

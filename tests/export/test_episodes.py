@@ -29,12 +29,13 @@ def test_each_photograph_is_found_by_the_others(photographs) -> None:
                 np.testing.assert_array_equal(episode.masks[offset - 1], other.mask)
 
 
-def test_a_class_has_its_name_or_that_of_its_annotations(photographs, tmp_path) -> None:
+def test_a_class_is_called_like_its_folder(photographs, tmp_path) -> None:
     for folder in photographs:
         shutil.copytree(folder, tmp_path / "shapes" / folder.name)
     labels = [episode.label for episode in from_folders([tmp_path / "shapes"])]
     assert labels == ["disc"] * 3 + ["square"] * 3
-    assert {episode.label for episode in from_folders(photographs)} == {"object"}
+    labels = [episode.label for episode in from_folders(photographs)]
+    assert labels == [folder.name for folder in photographs for _ in range(3)]
 
 
 def test_no_more_shots_than_wanted(repository, photographs, tmp_path) -> None:
@@ -92,5 +93,5 @@ def test_a_data_set_without_enough_images(shapes, tmp_path) -> None:
         Image.fromarray(np.where(mask == 2, 0, mask)).save(path)
     overrides = ["data.kind=folder", "data.fold=null", "data.held_out=[disc]"]
     checkpoint = Checkpoint(None, load_config(None, overrides), {}, "")
-    with pytest.raises(DataError, match=r"no held-out class of few .* has the 6 images"):
+    with pytest.raises(DataError, match=r"no class of few .* has the 6 images"):
         from_dataset(checkpoint, root, 4)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from arnet.runtime.errors import OutputError
-from arnet.runtime.output import atomic_write, write_json
+from arnet.runtime.output import atomic_write, remove_leftovers, write_json
 
 
 def test_atomic_write_keeps_the_old_file_when_it_fails(tmp_path):
@@ -45,3 +45,18 @@ def test_write_json(tmp_path):
     assert "é" in text
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "a.json", {"n": float("nan")})
+
+
+def test_leftovers_of_a_file_are_told_from_those_of_others(tmp_path):
+    """Two writers that were killed, as it were: one of each file."""
+    left = {}
+    for name in ("state.safetensors", "result.json"):
+        with pytest.raises(KeyboardInterrupt), atomic_write(tmp_path / name) as temporary:
+            left[name] = temporary
+            raise KeyboardInterrupt
+        temporary.write_bytes(b"half")
+    folder = tmp_path / ".0123456789abcdef.tmp"  # of a bundle that is being exported
+    folder.mkdir()
+    remove_leftovers(tmp_path / "state.safetensors")
+    remove_leftovers(tmp_path / "nowhere" / "state.safetensors")
+    assert sorted(tmp_path.iterdir()) == sorted([folder, left["result.json"]])

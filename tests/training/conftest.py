@@ -37,9 +37,9 @@ def make_trainer(shapes, make_config):
     from arnet.training.distributed import Process
     from arnet.training.trainer import Trainer
 
-    def make(out: Path, *overrides: str, init: Path | None = None, resume: bool = False) -> Trainer:
+    def make(out: Path, *overrides: str, resume: bool = False) -> Trainer:
         config = make_config(f"data.root={shapes}", "data.image_size=33", *overrides)
-        return Trainer(config, out, Process(0, 1, torch.device("cpu")), Recorder(), init, resume)
+        return Trainer(config, out, Process(0, 1, torch.device("cpu")), Recorder(), resume)
 
     return make
 

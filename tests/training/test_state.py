@@ -21,7 +21,7 @@ def test_a_restored_optimiser_takes_the_same_next_step(
     trained = build_optimizer(config, [p for p in model.parameters() if p.requires_grad], 0.1)
     step(model, trained)
     path = tmp_path / "state.safetensors"
-    position = Position(iteration=5, stage=1, best=41.5, seconds=3.25)
+    position = Position(iteration=5, stage=1, best=41.5, seconds=3.25, seen=("disc",))
     save_state(path, model, trained, config, position)
     after = {}
     step(model, trained)

@@ -1,4 +1,3 @@
-import itertools
 import math
 import signal
 
@@ -6,13 +5,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from arnet.checkpoint import load_checkpoint, save_checkpoint
-from arnet.config import StageConfig
+from arnet.checkpoint import load_checkpoint
 from arnet.data import EvaluationEpisodes
 from arnet.evaluation.evaluator import evaluate
 from arnet.evaluation.predictors import ARNetPredictor
-from arnet.runtime.errors import CheckpointError, ConfigError, DataError, TrainingError
-from arnet.training.stages import build_optimizer, choose_trainable, learning_rate
+from arnet.runtime.errors import CheckpointError, ConfigError, DataError
 from arnet.training.state import SavedState
 
 
@@ -192,26 +189,6 @@ def test_readers_in_other_processes_change_nothing(make_trainer, tmp_path):
     assert largest_difference(weights(tmp_path / "none"), weights(tmp_path / "two")) == 0
 
 
-def moved(before, after):
-    return {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
-
-
-@pytest.mark.parametrize(
-    ("stage", "expected"),
-    [
-        ("{iterations: 2}", {"reduction", "mpm", "mrm"}),
-        ("{iterations: 2, shots: [2, 2]}", {"reduction", "mpm", "mrm", "cmm"}),
-        ("{iterations: 2, shots: [2, 2], trainable: fusion}", {"mrm", "cmm"}),
-    ],
-)
-def test_a_stage_trains_its_parts_and_no_other(make_trainer, tmp_path, stage, expected):
-    """Weights and running statistics; those of the backbone never."""
-    trainer = make_trainer(tmp_path, f"train.stages=[{stage}]", "model.norm=batch")
-    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
-    trainer.run()
-    assert moved(before, trainer.model.state_dict()) == expected
-
-
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -231,32 +208,6 @@ def test_alternatives_train(make_trainer, tmp_path, overrides, read_log):
     make_trainer(tmp_path, stage, *overrides).run()
     assert all(math.isfinite(line["total"]) for line in read_log(tmp_path))
     load_checkpoint(tmp_path / "checkpoint.safetensors")
-
-
-def test_a_loss_that_is_not_finite_stops_the_training(make_trainer, tmp_path):
-    trainer = make_trainer(tmp_path, "train.save_every=1")
-    calls = itertools.count(1)
-    trainer.model.mrm.aspp.classify.register_forward_hook(
-        lambda _, __, logits: logits * (math.nan if next(calls) == 3 else 1)
-    )
-    with pytest.raises(TrainingError, match="the loss is nan") as caught:
-        trainer.run()
-    assert "learning_rate" in caught.value.hint
-    assert max(trainer.reporter.losses) == 2
-    assert all(value.isfinite().all() for value in weights(tmp_path).values())
-    assert make_trainer(tmp_path, "train.save_every=1", resume=True).run().iteration == 4
-
-
-def test_a_start_from_a_checkpoint(make_trainer, make_model, make_config, tmp_path):
-    model = make_model()
-    with torch.no_grad():
-        model.mpm[0].conv3.bias.fill_(0.7)
-    path = tmp_path / "start.safetensors"
-    save_checkpoint(path, model, make_config(), {})
-    trainer = make_trainer(tmp_path / "run", init=path)
-    assert not moved(model.state_dict(), trainer.model.state_dict())
-    with pytest.raises(CheckpointError, match="another architecture"):
-        make_trainer(tmp_path / "run", "model.channels=4", init=path)
 
 
 @pytest.mark.parametrize(
@@ -280,51 +231,3 @@ def test_what_cannot_be_trained_is_told_at_once(make_trainer, tmp_path, override
         make_trainer(tmp_path, *overrides)
     assert caught.value.hint
     assert not list(tmp_path.iterdir()), "nothing was written"
-
-
-def test_a_stage_says_how_often_a_query_does_not_show_its_class(make_trainer, tmp_path):
-    stages = "[{iterations: 4}, {iterations: 4, absent: 1}, {iterations: 4, absent: 0}]"
-    trainer = make_trainer(tmp_path, f"train.stages={stages}", "train.absent=0.5")
-    shown = [
-        [
-            bool((labels == 1).any())
-            for b in trainer._batches(s, s.start)
-            for labels in b.query_labels
-        ]
-        for s in trainer.stages
-    ]
-    assert 0 < sum(shown[0]) < len(shown[0])
-    assert sum(shown[1]) < sum(shown[0])
-    assert all(shown[2])
-
-
-def test_more_shots_than_images_are_told(make_trainer, tmp_path):
-    with pytest.raises(DataError, match=r"no class .* has the 24 images"):
-        make_trainer(tmp_path, "train.stages=[{iterations: 1, shots: [23, 23]}]")
-
-
-def test_learning_rate_by_hand(make_config):
-    stage = StageConfig(iterations=10, learning_rate=2.0)
-    plain = make_config("train.power=0.9")
-    assert learning_rate(plain.train, stage, 0) == 2
-    assert learning_rate(plain.train, stage, 5) == pytest.approx(2 * 0.5**0.9)
-    warm = make_config("train.power=0.9", "train.warmup=4")
-    # The first of four warm iterations has a quarter of the rate, the fourth all of it.
-    assert learning_rate(warm.train, stage, 0) == pytest.approx(0.5)
-    assert learning_rate(warm.train, stage, 3) == pytest.approx(2 * 0.7**0.9)
-    assert learning_rate(make_config("train.power=0").train, stage, 9) == 2
-
-
-def test_optimizers(make_model, make_config):
-    model = make_model()
-    parameters = choose_trainable(model, "fusion")
-    names = {n.split(".")[0] for n, p in model.named_parameters() if p.requires_grad}
-    assert names == {"mrm", "cmm"}
-    assert len(parameters) == sum(p.requires_grad for p in model.parameters())
-    sgd = build_optimizer(make_config("train.momentum=0.5"), parameters, 0.1)
-    assert sgd.defaults["momentum"] == 0.5 and sgd.defaults["weight_decay"] == 5e-4
-    adamw = build_optimizer(make_config("train.optimizer=adamw"), parameters, 0.1)
-    assert isinstance(adamw, torch.optim.AdamW)
-    choose_trainable(model, "all")
-    names = {n.split(".")[0] for n, p in model.named_parameters() if p.requires_grad}
-    assert names == {"reduction", "mpm", "mrm", "cmm"}

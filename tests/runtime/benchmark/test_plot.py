@@ -57,4 +57,4 @@ def test_matplotlib_is_named_with_the_command_that_installs_it(
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingDependencyError) as caught:
         check(tmp_path / "bench.png")
-    assert caught.value.hint == "pip install 'arnet[plot]'"
+    assert caught.value.hint == "in a checkout of arnet: pip install '.[plot]'"

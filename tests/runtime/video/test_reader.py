@@ -186,4 +186,4 @@ def test_without_pyav_the_extra_is_named(make_video, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(MissingDependencyError) as caught:
         VideoReader(path)
-    assert caught.value.hint == "pip install 'arnet[video]'"
+    assert caught.value.hint == "in a checkout of arnet: pip install '.[video]'"

@@ -1,0 +1,76 @@
+"""What the stages of a training train, and how fast."""
+
+import pytest
+import torch
+
+from arnet.config import StageConfig
+from arnet.runtime.errors import DataError
+from arnet.training.stages import build_optimizer, choose_trainable, learning_rate
+
+
+def moved(before, after):
+    return {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+
+
+@pytest.mark.parametrize(
+    ("stage", "expected"),
+    [
+        ("{iterations: 2}", {"reduction", "mpm", "mrm"}),
+        ("{iterations: 2, shots: [2, 2]}", {"reduction", "mpm", "mrm", "cmm"}),
+        ("{iterations: 2, shots: [2, 2], trainable: fusion}", {"mrm", "cmm"}),
+    ],
+)
+def test_a_stage_trains_its_parts_and_no_other(make_trainer, tmp_path, stage, expected):
+    """Weights and running statistics; those of the backbone never."""
+    trainer = make_trainer(tmp_path, f"train.stages=[{stage}]", "model.norm=batch")
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    trainer.run()
+    assert moved(before, trainer.model.state_dict()) == expected
+
+
+def test_a_stage_says_how_often_a_query_does_not_show_its_class(make_trainer, tmp_path):
+    stages = "[{iterations: 4}, {iterations: 4, absent: 1}, {iterations: 4, absent: 0}]"
+    trainer = make_trainer(tmp_path, f"train.stages={stages}", "train.absent=0.5")
+    shown = [
+        [
+            bool((labels == 1).any())
+            for b in trainer._batches(s, s.start)
+            for labels in b.query_labels
+        ]
+        for s in trainer.stages
+    ]
+    assert 0 < sum(shown[0]) < len(shown[0])
+    assert sum(shown[1]) < sum(shown[0])
+    assert all(shown[2])
+
+
+def test_more_shots_than_images_are_told(make_trainer, tmp_path):
+    with pytest.raises(DataError, match=r"no class .* has the 24 images"):
+        make_trainer(tmp_path, "train.stages=[{iterations: 1, shots: [23, 23]}]")
+
+
+def test_learning_rate_by_hand(make_config):
+    stage = StageConfig(iterations=10, learning_rate=2.0)
+    plain = make_config("train.power=0.9")
+    assert learning_rate(plain.train, stage, 0) == 2
+    assert learning_rate(plain.train, stage, 5) == pytest.approx(2 * 0.5**0.9)
+    warm = make_config("train.power=0.9", "train.warmup=4")
+    # The first of four warm iterations has a quarter of the rate, the fourth all of it.
+    assert learning_rate(warm.train, stage, 0) == pytest.approx(0.5)
+    assert learning_rate(warm.train, stage, 3) == pytest.approx(2 * 0.7**0.9)
+    assert learning_rate(make_config("train.power=0").train, stage, 9) == 2
+
+
+def test_optimizers(make_model, make_config):
+    model = make_model()
+    parameters = choose_trainable(model, "fusion")
+    names = {n.split(".")[0] for n, p in model.named_parameters() if p.requires_grad}
+    assert names == {"mrm", "cmm"}
+    assert len(parameters) == sum(p.requires_grad for p in model.parameters())
+    sgd = build_optimizer(make_config("train.momentum=0.5"), parameters, 0.1)
+    assert sgd.defaults["momentum"] == 0.5 and sgd.defaults["weight_decay"] == 5e-4
+    adamw = build_optimizer(make_config("train.optimizer=adamw"), parameters, 0.1)
+    assert isinstance(adamw, torch.optim.AdamW)
+    choose_trainable(model, "all")
+    names = {n.split(".")[0] for n, p in model.named_parameters() if p.requires_grad}
+    assert names == {"reduction", "mpm", "mrm", "cmm"}

@@ -1,0 +1,64 @@
+"""A training that starts from a checkpoint."""
+
+import pytest
+import torch
+
+from arnet.checkpoint import load_checkpoint, save_checkpoint
+from arnet.runtime.errors import CheckpointError, ConfigError
+
+
+@pytest.fixture
+def start(make_model, make_config, tmp_path):
+    """A checkpoint that was trained on discs and rings."""
+    model = make_model()
+    with torch.no_grad():
+        model.mpm[0].conv3.bias.fill_(0.7)
+    path = tmp_path / "start.safetensors"
+    save_checkpoint(path, model, make_config(), {"trained_classes": ["disc", "ring"]})
+    return path
+
+
+def test_its_weights_are_taken(make_trainer, start, tmp_path):
+    trainer = make_trainer(tmp_path / "run", f"train.init={start}", "train.seed=1")
+    expected = load_checkpoint(start).model.state_dict()
+    found = trainer.model.state_dict()
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    assert not trainer.reporter.messages
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("output_stride=16", "model.backbone.output_stride=8"),
+        ("layers=[layer3]", '\'model.backbone.layers=["layer2", "layer3"]\''),
+        ("name=resnet50", "model.backbone.name=resnet18"),
+    ],
+)
+def test_another_backbone_is_refused(make_trainer, start, tmp_path, override, said):
+    """Also where the weights would fit."""
+    with pytest.raises(ConfigError, match=f"{override.partition('=')[0]} differ") as caught:
+        make_trainer(tmp_path / "run", f"train.init={start}", f"model.backbone.{override}")
+    assert said in caught.value.hint
+
+
+def test_what_else_of_the_model_differs_is_told(make_trainer, start, tmp_path):
+    overrides = ("model.detach_mask=false", "model.dropout=0.1", "model.fusion=attention")
+    trainer = make_trainer(tmp_path / "run", f"train.init={start}", *overrides)
+    told, fusion = trainer.reporter.messages
+    assert all(key in told for key in ("model.detach_mask", "model.dropout", "model.fusion"))
+    assert "another fusion" in fusion
+
+
+def test_another_width_is_another_architecture(make_trainer, start, tmp_path):
+    with pytest.raises(CheckpointError, match="another architecture"):
+        make_trainer(tmp_path / "run", f"train.init={start}", "model.channels=4")
+
+
+def test_its_classes_stay_known(make_trainer, start, tmp_path):
+    """Also where the training was resumed, and the first checkpoint is gone."""
+    out, expected = tmp_path / "run", ["disc", "ring", "square", "bar"]
+    make_trainer(out, f"train.init={start}").run()
+    assert load_checkpoint(out / "checkpoint.safetensors").info["trained_classes"] == expected
+    start.unlink()
+    resumed = make_trainer(out, resume=True)
+    assert resumed._info(resumed.start)["trained_classes"] == expected
