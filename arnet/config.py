@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+Layer = Literal["layer2", "layer3"]
 Module = Literal["mpm1", "mpm2", "mrm"]
 Positive = Annotated[int, Field(ge=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -28,10 +29,7 @@ class BackboneConfig:
     stride_in_1x1: bool = False
     """Where a bottleneck has its stride: False in the 3x3 (torchvision's v1.5), True in the first
     1x1 (the original v1, Caffe, Keras). It must be the one that the weights were trained with."""
-    layers: Annotated[tuple[Literal["layer2", "layer3"], ...], Field(min_length=1)] = (
-        "layer2",
-        "layer3",
-    )
+    layers: Annotated[tuple[Layer, ...], Field(min_length=1)] = ("layer2", "layer3")
     """Feature maps that are concatenated (CANet: both, 1536 channels for a ResNet-50)."""
 
     def __post_init__(self) -> None:
@@ -179,6 +177,8 @@ class DataConfig:
     annotations: Literal["aug", "voc"] = "aug"
     """Masks of PASCAL: with those of SBD (SegmentationClassAug, trainaug.txt), or VOC's alone
     (SegmentationClass, train.txt)."""
+    year: Literal[2014, 2017] = 2014
+    """Of COCO; most papers take 2014."""
     fold: Annotated[int, Field(ge=0, le=3)] | None = 0
     """Classes held out (the paper's split i is fold i-1). None trains on every class. It is
     not used in a union, nor beside ``held_out``."""
@@ -203,11 +203,6 @@ class DataConfig:
     def used_fold(self) -> int | None:
         """``fold``, where it counts: neither in a union nor beside ``held_out``."""
         return None if self.members or self.held_out else self.fold
-
-    @property
-    def holds_out(self) -> bool:
-        """Whether any class is held out of the training."""
-        return bool(self.held_out) or self.used_fold is not None
 
     def __post_init__(self) -> None:
         if self.held_out and self.kind not in ("folder", "union"):
@@ -241,8 +236,7 @@ class TrainConfig:
     backbone_weights: str = "imagenet"
     """"imagenet" takes torchvision's (a download), "random" none, else a safetensors file."""
     init: str = ""
-    """Checkpoint to start from, in place of the backbone's weights: a path, or the name of one that
-    comes with arnet."""
+    """Checkpoint to start from: a path, or the name of one that comes with arnet."""
     stages: Annotated[tuple[StageConfig, ...], Field(min_length=1)] = (
         StageConfig(iterations=20_000),
         StageConfig(iterations=5_000, shots=(1, 5), trainable="fusion"),
@@ -292,10 +286,9 @@ class TrainConfig:
     test classes."""
 
     def __post_init__(self) -> None:
-        if self.batch_size % self.accumulate:
-            raise ValueError(
-                f"batch_size {self.batch_size} cannot be split into accumulate={self.accumulate}"
-            )
+        size, parts = self.batch_size, self.accumulate
+        if size % parts:
+            raise ValueError(f"batch_size {size} cannot be split into accumulate={parts}")
 
 
 @dataclass(frozen=True, config=_STRICT)

@@ -231,7 +231,9 @@ def _episodes(
     shots = layout_of(checkpoint.config.model).shots  # some models take just one number of them
     if data is not None:
         drawn = from_dataset(checkpoint, data, count, shots or MOST_SHOTS)
-        which = "the held-out classes of " if checkpoint.config.data.holds_out else ""
+        trained = checkpoint.config.data
+        held_out = trained.held_out or trained.used_fold is not None
+        which = "the held-out classes of " if held_out else ""
         return drawn, f"{which}{data.name or data}"
     if not support:
         raise ConfigError(

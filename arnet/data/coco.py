@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -25,11 +25,9 @@ from arnet.data.dataset import (
 from arnet.data.files import require_files
 from arnet.data.scan import Presence, Scan, cached_scan, files_key
 from arnet.runtime.errors import DataError, MissingDependencyError, install
-from arnet.runtime.images import read_image, read_mask, save_image
+from arnet.runtime.images import read_image
 
 FOLDS = 4
-
-Crowd = Literal["ignore", "foreground"]
 
 
 @dataclass(frozen=True)
@@ -37,20 +35,15 @@ class CocoSource:
     """Photographs in a folder, masks painted from the instances of a COCO annotation file.
 
     Class ids are contiguous: the categories in the order of their COCO ids, from 1. Where instances
-    overlap the smaller one lies on top.
+    overlap the smaller one lies on top. Regions marked ``iscrowd`` are 255 where no instance lies.
 
     Attributes:
         annotation_file: ``instances_*.json``.
         image_dir: folder of the photographs.
-        crowd: what regions marked ``iscrowd`` become, ``"ignore"`` (255, except where an instance
-            lies on them) or ``"foreground"`` of their class.
-        mask_cache: folder where painted masks are kept as PNG; None paints them each time.
     """
 
     annotation_file: Path
     image_dir: Path
-    crowd: Crowd = "ignore"
-    mask_cache: Path | None = None
 
     @cached_property
     def coco(self) -> Any:
@@ -105,18 +98,6 @@ class CocoSource:
 
     def mask(self, image_id: str) -> np.ndarray:
         """Index mask, uint8 of shape (H, W)."""
-        if self.mask_cache is None:
-            return self._paint(image_id)
-        folder = self.mask_cache / f"{self.annotation_file.stem}-crowd-{self.crowd}"
-        path = folder / f"{image_id}.png"
-        # A mask older than the annotations is stale.
-        if path.is_file() and path.stat().st_mtime >= self.annotation_file.stat().st_mtime:
-            return read_mask(path)
-        mask = self._paint(image_id)
-        save_image(path, mask)
-        return mask
-
-    def _paint(self, image_id: str) -> np.ndarray:
         size = self.coco.imgs[int(image_id)]
         mask = np.zeros((size["height"], size["width"]), np.uint8)
         # Crowds lie lowest, then large instances: a small one is never hidden.
@@ -125,8 +106,8 @@ class CocoSource:
             key=lambda a: (not a.get("iscrowd", 0), -float(a["area"])),
         )
         for annotation in annotations:
-            ignored = annotation.get("iscrowd", 0) and self.crowd == "ignore"
-            value = IGNORE if ignored else self.class_of[annotation["category_id"]]
+            own = self.class_of[annotation["category_id"]]
+            value = IGNORE if annotation.get("iscrowd", 0) else own
             mask[self.coco.annToMask(annotation) > 0] = value
         return mask
 
@@ -136,7 +117,7 @@ class CocoSource:
         for image_id in self.ids:
             areas: defaultdict[int, float] = defaultdict(float)
             for annotation in self.coco.imgToAnns[int(image_id)]:
-                if self.crowd == "foreground" or not annotation.get("iscrowd", 0):
+                if not annotation.get("iscrowd", 0):
                     areas[self.class_of[annotation["category_id"]]] += float(annotation["area"])
             pixels = {c: round(areas[c]) for c in sorted(areas)}
             usable = tuple(c for c, n in pixels.items() if n >= min_pixels)
@@ -152,10 +133,8 @@ def coco(
     *,
     year: int = 2014,
     classes: Sequence[int] | None = None,
-    crowd: Crowd = "ignore",
     min_pixels: int = 2 * 32 * 32,
     cache_dir: str | Path | None = None,
-    mask_cache: str | Path | None = None,
 ) -> SegmentationDataset:
     """Opens COCO-20i with interleaved folds, the convention of PFENet, HSNet, BAM and others.
 
@@ -170,12 +149,10 @@ def coco(
             see :func:`~arnet.data.dataset.build_dataset`.
         year: 2014 as most papers, or 2017.
         classes: class ids, 1..80, to offer in place of those of the split.
-        crowd: what crowd regions become, ``"ignore"`` or ``"foreground"``.
         min_pixels: least area of a class to be a support or a query, in pixels of the photograph;
             the default is that of PFENet. The sum of the areas stated in the file is compared, so
             overlaps count twice.
         cache_dir: folder where the scan of the annotations is kept; None scans every time.
-        mask_cache: folder where painted masks are kept as PNG; None paints each time.
 
     Raises:
         DataError: the annotations or the folder of photographs are missing or damaged.
@@ -183,20 +160,16 @@ def coco(
     """
     check_split(split)
     root = Path(root)
-    if crowd not in ("ignore", "foreground"):
-        raise DataError(f'crowd regions cannot be "{crowd}"', 'choose "ignore" or "foreground"')
     source = CocoSource(
         annotation_file=root / "annotations" / f"instances_{split}{year}.json",
         image_dir=root / f"{split}{year}",
-        crowd=crowd,
-        mask_cache=None if mask_cache is None else Path(mask_cache),
     )
     if not source.image_dir.is_dir():
         raise DataError(
             f"the folder {source.image_dir} is missing", "unpack the photographs of COCO there"
         )
     class_names = source.class_names
-    key = f"coco {crowd} {min_pixels}\n{files_key([source.annotation_file])}"
+    key = f"coco {min_pixels}\n{files_key([source.annotation_file])}"
     scan = cached_scan(
         None if cache_dir is None else Path(cache_dir), key, lambda: source.scan(min_pixels)
     )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -73,6 +73,7 @@ def union(
     members: Sequence[MemberConfig],
     held_out: Sequence[str] = (),
     annotations: Literal["aug", "voc"] = "aug",
+    year: int = 2014,
     classes: Sequence[int] | None = None,
     cache_dir: str | Path | None = None,
 ) -> SegmentationDataset:
@@ -90,6 +91,7 @@ def union(
         members: the data sets.
         held_out: names of the novel classes, in which ``*`` stands for any characters.
         annotations: masks of those members that are PASCAL; see :func:`~arnet.data.pascal.pascal`.
+        year: of those that are COCO.
         classes: class ids to offer in place of those of the split.
         cache_dir: folder where scans of the masks are kept; None scans every time.
 
@@ -102,13 +104,17 @@ def union(
         raise DataError(f"a union has no fold {fold}", "hold classes out: data.held_out")
     if len({member.name for member in members}) < len(members):
         raise DataError("two members of the union have the same name", "give each its own")
+    options: dict[str, dict[str, Any]] = {
+        "pascal": {"annotations": annotations},
+        "coco": {"year": year},
+    }
     parts = {
         member.name: {
             which: MEMBERS[member.kind](
                 Path(root) / member.root,
                 which,
                 cache_dir=cache_dir,
-                **({"annotations": annotations} if member.kind == "pascal" else {}),
+                **options.get(member.kind, {}),
             )
             for which in ("train", "val")
         }

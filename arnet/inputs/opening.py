@@ -40,6 +40,8 @@ def open_split(
         options["members"] = data.members
     if data.kind in ("pascal", "union"):
         options["annotations"] = data.annotations
+    if data.kind in ("coco", "union"):
+        options["year"] = data.year
     if classes is not None:
         options["classes"] = classes
     cache = Path(data.cache) / "scans" if data.cache else None
@@ -73,7 +75,8 @@ def _name(config: Config) -> str:
     name = f"{data.kind} {Path(data.root).resolve()}"
     if data.members:  # the class ids depend on all members
         name += "".join(f" {m.name} {m.kind} {m.root}" for m in data.members)
-    return name if data.annotations == "aug" else f"{name} {data.annotations}"
+    name += "" if data.annotations == "aug" else f" {data.annotations}"
+    return name if data.year == 2014 else f"{name} {data.year}"
 
 
 def open_source(

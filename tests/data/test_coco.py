@@ -1,6 +1,5 @@
 import copy
 import json
-import os
 
 import numpy as np
 import pytest
@@ -59,12 +58,6 @@ def test_polygons_runs_and_crowds_are_painted(root, capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_crowds_can_be_foreground(root):
-    dataset = coco(root, "val", crowd="foreground")
-    assert dataset.mask("7")[30, 90] == 3
-    assert ("7", 3) in dataset.pairs
-
-
 def test_small_objects_and_crowds_make_no_pair(root):
     dataset = coco(root, "val")
     assert dataset.ids == ["5", "7"]
@@ -81,19 +74,6 @@ def test_folds_are_interleaved(root):
     assert set(np.unique(train.mask("7"))) == {0, 1, 255}
     assert coco(root, "train", 1, "drop").ids == []
     assert coco(root, "train", 3, "drop").ids == ["5", "7"]
-
-
-def test_painted_masks_are_kept_and_painted_anew_when_the_annotations_change(root, tmp_path):
-    cache = tmp_path / "masks"
-    painted = coco(root, "val", mask_cache=cache).mask("7")
-    (path,) = cache.rglob("*.png")
-    assert (coco(root, "val", mask_cache=cache).mask("7") == painted).all()
-    annotation_file = root / "annotations" / "instances_val2014.json"
-    content = json.loads(annotation_file.read_text())
-    content["annotations"] = content["annotations"][-1:]
-    annotation_file.write_text(json.dumps(content))
-    os.utime(path, (1, 1))
-    assert not coco(root, "val", mask_cache=cache).mask("7").any()
 
 
 def test_scan_is_kept_apart_for_each_setting(root, tmp_path):

@@ -129,6 +129,12 @@ def test_shares_decide_what_is_drawn(root) -> None:
     assert min(drawn.count(c) for c in (1, 2)) > 150
 
 
+def test_the_year_of_coco_reaches_its_members(tmp_path) -> None:
+    member = MemberConfig(name="coco", kind="coco")
+    with pytest.raises(DataError, match="train2017 is missing"):
+        union(tmp_path, members=[member], year=2017)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
