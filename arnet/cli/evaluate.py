@@ -56,6 +56,10 @@ def evaluate(
             "enough. By default all that were held out."
         ),
     ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(min=33, help="Side of the model's image; by default that of the training."),
+    ] = None,
     episodes: Annotated[
         int | None, typer.Option(min=1, help="Episodes of a run, in place of the protocol's.")
     ] = None,
@@ -121,7 +125,9 @@ def evaluate(
         baseline,
         PRECISIONS[precision],
     )
-    settings = report.data_config(loaded, root=data, kind=kind, fold=fold, cache=cache)
+    settings = report.data_config(
+        loaded, root=data, kind=kind, fold=fold, cache=cache, image_size=size
+    )
     with console.progress_bar() as bar:
         caching = bar.add_task("caching features", total=None, visible=False)
         scoring = bar.add_task("episodes", total=None)

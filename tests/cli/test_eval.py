@@ -72,6 +72,12 @@ def test_the_json_holds_what_is_needed_to_repeat_it(evaluate: Evaluate) -> None:
     assert 0 <= result["scores"]["q2"]["binary_iou"]["mean"] <= 100
 
 
+def test_another_size_is_another_evaluation(evaluate: Evaluate) -> None:
+    (_, small), (_, large) = evaluate(), evaluate("--size", "97")
+    assert (small["image_size"], large["image_size"]) == (65, 97)
+    assert large["scores"] != small["scores"]
+
+
 def test_boxes_guide_otherwise_than_masks(evaluate: Evaluate) -> None:
     masks, boxes = (evaluate("--annotation", kind)[1] for kind in ("mask", "box"))
     # The box of a ring includes its hole.
