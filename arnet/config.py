@@ -268,6 +268,8 @@ class TrainConfig:
     beta: Annotated[float, Field(ge=0)] = 1.0
     gamma: Annotated[float, Field(ge=0)] = 1.0
     """Weights of the losses of q1, s and q2 (eqs 1 and 2)."""
+    balance: Probability = 0.0
+    """How much an object outweighs its surroundings in these losses; 0 is the paper's."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """bf16 and fp16 are automatic mixed precision; fp16 needs a GPU."""
     store: Literal["fp32", "fp16"] = "fp32"
@@ -282,13 +284,11 @@ class TrainConfig:
     """Iterations between validations; 0 never validates."""
     validate_episodes: Positive = 100
     validate_classes: Literal["training", "novel"] = "training"
-    """Classes that choose the best checkpoint. "novel" is the precedents' way and looks at the
-    test classes."""
+    """Classes that choose the best checkpoint; "novel", as the precedents do, looks at the test."""
 
     def __post_init__(self) -> None:
-        size, parts = self.batch_size, self.accumulate
-        if size % parts:
-            raise ValueError(f"batch_size {size} cannot be split into accumulate={parts}")
+        if self.batch_size % self.accumulate:
+            raise ValueError(f"batch_size {self.batch_size} cannot be split in {self.accumulate}")
 
 
 @dataclass(frozen=True, config=_STRICT)

@@ -112,7 +112,7 @@ def test_a_wrong_value_is_named_with_its_place(override, place):
     ("overrides", "said"),
     [
         (["model.without=[mrm, mpm1]"], "nothing predicts"),
-        (["train.batch_size=4", "train.accumulate=3"], "cannot be split"),
+        (["train.batch_size=4", "train.accumulate=3"], "cannot be split in 3"),
         (["data.augment.scale_range=[1.5, 0.9]"], r"1\.5\.\.0\.9"),
         (["train.stages=[{iterations: 5, shots: [5, 1]}]"], r"5\.\.1"),
         (["model.cbam_kernel=4"], "odd"),

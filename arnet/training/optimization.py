@@ -113,4 +113,5 @@ class Optimization:
             train.alpha,
             train.beta,
             train.gamma,
+            train.balance,
         )

@@ -53,6 +53,20 @@ def test_weights_are_those_of_equation_1(prediction):
     assert losses.total.item() == pytest.approx(2 * Q1 + 3 * S + 5 * Q2, rel=1e-6)
 
 
+def test_an_object_may_outweigh_what_surrounds_it(prediction):
+    # One pixel of the object, two around it: it weighs 2 ** balance.
+    for balance in (0.5, 1.0):
+        heavier = 2**balance
+        expected = heavier * cost(3, 1) + cost(-2, 0) + cost(1, 0)
+        losses = arnet_loss(prediction, QUERY, SUPPORT, balance=balance)
+        assert losses.q2.item() == pytest.approx(expected / (heavier + 2), rel=1e-6)
+    # An image without the object, and one of which nothing is known, cost no more than is known.
+    nothing = QUERY.clone().fill_(255)
+    assert arnet_loss(prediction, nothing, SUPPORT, balance=1).q2 == 0
+    absent = arnet_loss(prediction, QUERY * 0, SUPPORT, balance=1).q2
+    torch.testing.assert_close(absent, arnet_loss(prediction, QUERY * 0, SUPPORT).q2)
+
+
 def test_more_shots_do_not_outweigh_the_final_mask(prediction):
     """Eq. 2 sums over the k supports; here the mean, so two equal shots cost as much as one."""
     one = Prediction(prediction.q1[:, :1], prediction.s[:, :1], prediction.q2)
