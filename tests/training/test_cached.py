@@ -36,10 +36,11 @@ def test_a_resumed_training_keeps_the_backbone_it_started_with(
         model.backbone.conv1.weight.mul_(2)
     save_checkpoint(start, model, make_config(), {})
     cache = f"data.cache={tmp_path / 'cache'}"
-    whole = make_trainer(tmp_path / "whole", cache, init=start)
+    settings = cache, f"train.init={start}"
+    whole = make_trainer(tmp_path / "whole", *settings)
     folder = whole.source.folder
     whole.run()
-    resumed = make_trainer(tmp_path / "whole", cache, resume=True)
+    resumed = make_trainer(tmp_path / "whole", *settings, resume=True)
     assert resumed.source.folder == folder
     # Negative control: another start has another backbone, and so another cache.
     assert make_trainer(tmp_path / "other", cache).source.folder != folder
