@@ -98,6 +98,24 @@ def masked_shift_sum(shots: int, dtype: torch.dtype, channels: int = 256, side: 
     return Call("masked_shift_sum", tensors, {}, dtype)
 
 
+def masked_pool_nhwc(shots: int, dtype: torch.dtype, channels: int = 256, side: int = 60) -> Call:
+    """Some masks over one map whose channels are last."""
+    features = torch.randn(1, side, side, channels).to(dtype)
+    masks = torch.rand(shots, 1, side, side)
+    return Call("masked_pool_nhwc", (features, masks), {"area": 1}, dtype)
+
+
+def masked_shift_sum_nhwc(
+    shots: int, dtype: torch.dtype, channels: int = 256, side: int = 60
+) -> Call:
+    """Some masks over the taps of one query, channels last."""
+    taps = torch.randn(1, side, side, 9 * channels).to(dtype)
+    own = torch.randn(shots, side, side, channels).to(dtype)
+    border = torch.randn(shots, 9, channels).to(dtype)
+    tensors = (taps, torch.rand(shots, 1, side, side), own, border)
+    return Call("masked_shift_sum_nhwc", tensors, {}, dtype)
+
+
 def forget_enhance(shots: int, dtype: torch.dtype, channels: int = 256) -> Call:
     """The first of three blocks over k vectors."""
     vectors = torch.randn(shots, channels).to(dtype)
@@ -137,6 +155,8 @@ def of_a_query(dtype: torch.dtype, small: bool = False) -> list[Call]:
         lambda: masked_pool(5, dtype, channels, side),
         lambda: masked_pool_resized(1, dtype, channels, side, 8 * side - 7),
         lambda: masked_shift_sum(5, dtype, channels, side),
+        lambda: masked_pool_nhwc(5, dtype, channels, side),
+        lambda: masked_shift_sum_nhwc(5, dtype, channels, side),
         lambda: forget_enhance(5, dtype, channels),
         lambda: preprocess(8 * side - 7, dtype, height, width),
         *(

@@ -20,6 +20,7 @@ from arnet.kernels.torch_operators import forget_enhance_stack
 from benchmarks import inputs
 from benchmarks.inputs import Call
 from benchmarks.recorder import Recorder, main
+from benchmarks.rows import BOUND
 from benchmarks.timing import copy_bandwidth, device_of, launch_time, seconds
 
 HALF = torch.float16
@@ -144,12 +145,10 @@ def work(recorder: Recorder) -> None:
     """All rows of the step."""
     torch.manual_seed(0)
     floors = Floors(recorder)
-    for name, maker in (
-        ("masked_pool", inputs.masked_pool),
-        ("masked_shift_sum", inputs.masked_shift_sum),
-    ):
+    for name in BOUND:
+        maker = getattr(inputs, name)
         # 1024 channels of 360 x 360 and 256 of 240 x 240 (times nine): 265 MB each.
-        large = floors.sizes(*((1024, 360) if name == "masked_pool" else (256, 240)))
+        large = floors.sizes(*((1024, 360) if "masked_pool" in name else (256, 240)))
         usual = floors.sizes(256, 60)
         for shots in (1, 5):
             call = partial(maker, shots, HALF, *large)

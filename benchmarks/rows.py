@@ -10,6 +10,8 @@ KERNELS = (
     "masked_pool",
     "masked_pool_resized",
     "masked_shift_sum",
+    "masked_pool_nhwc",
+    "masked_shift_sum_nhwc",
     "forget_enhance",
     "preprocess",
     "postprocess",
@@ -19,8 +21,11 @@ KERNELS = (
 VARIANTS = ("float32", "float16", "bfloat16")
 TOOLS = ("memcheck", "racecheck", "initcheck", "synccheck")
 PLANS = ("fp32", "tf32", "fp16", "bf16", "int8", "fp8")
-LEFT_OUT = ("masked_pool", "masked_shift_sum", "preprocess", "postprocess")
-"""Kernels that a query uses; forget_enhance works when supports are learned."""
+BOUND = ("masked_pool", "masked_shift_sum", "masked_pool_nhwc", "masked_shift_sum_nhwc")
+"""Kernels whose speed has a bound: over planes, for TensorRT, and over channels last, for torch."""
+LEFT_OUT = ("masked_pool", "masked_shift_sum", "preprocess", "postprocess", "convolution_relu")
+"""What a query can do without; forget_enhance works when supports are learned."""
+FUSED = ("masked_pool", "masked_shift_sum", "preprocess", "postprocess", "forget_enhance")
 
 GPU_TESTS = {
     "kernels": ("tests/kernels/test_gpu.py", "kernels by cuda.core and by torch's operators"),
@@ -111,7 +116,7 @@ def _rows() -> dict[str, Row]:
     group = "Kernels against their floor"
     rows["kernel/copy"] = Row(group, "copy bandwidth, read and written", "floors", "GB/s")
     rows["kernel/launch"] = Row(group, "the least kernel in a CUDA graph", "floors", "µs")
-    for name in ("masked_pool", "masked_shift_sum"):
+    for name in BOUND:
         for shots in (1, 5):
             what = f"`{name}` fp16, larger than the L2, k = {shots}, of the copy bandwidth"
             rows[f"large/{name}/{shots}"] = Row(group, what, "floors", "%", (">=", 60.0))
@@ -125,7 +130,7 @@ def _rows() -> dict[str, Row]:
             group, f"`{name}` of 1080p, of the copy bandwidth", "floors", "%"
         )
     group = "Kernels against the framework's own operations"
-    for name in (*LEFT_OUT, "forget_enhance"):
+    for name in FUSED:
         rows[f"fused/{name}"] = Row(group, f"`{name}`, faster by", "floors", "x")
     what = "`masked_pool_resized`, one mask, than two products and `masked_pool`, faster by"
     rows["fused/masked_pool_resized"] = Row(group, what, "floors", "x")

@@ -1,8 +1,8 @@
 """The factorised stages as they run fastest in torch on a GPU, with our kernels.
 
-The kernels take the place of the operations of ``operators``; feature maps lie channels
-last, as cuDNN's half-precision convolutions want them, but where a kernel reads them; and the tap
-products are a matrix product whose result the shift-and-sum reads as it is.
+The kernels take the place of the operations of ``operators``; all maps lie channels last, as
+cuDNN's half-precision convolutions want them; and the tap products are a matrix product whose
+result the shift-and-sum reads as it is.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from arnet.export.channels import align
+from arnet.export.fused import Products, fused
 from arnet.export.fusion import ShotFusion
 from arnet.export.operators import (
     ForgetEnhance,
@@ -31,7 +33,10 @@ from arnet.runtime.preprocessing import MEAN, STD
 Precision = Literal["fp32", "fp16"]
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 
-KERNELS = ("masked_pool", "masked_shift_sum", "forget_enhance", "preprocess", "postprocess")
+KERNELS = (
+    "masked_pool", "masked_shift_sum", "forget_enhance", "preprocess", "postprocess",
+    "convolution_relu",
+)  # fmt: skip
 """What can be left to the framework, to see what a kernel brings."""
 
 
@@ -47,6 +52,10 @@ def accelerated(
         without: those of ``KERNELS`` in whose place the framework's own operations run.
     """
     modules = halve(stages).modules if precision == "fp16" else copy.deepcopy(stages.modules)
+    if precision == "fp16":
+        align(modules["decode"])
+    if "convolution_relu" not in without:
+        modules = {name: fused(module) for name, module in modules.items()}
     for module in modules.values():
         _with_kernels(module, without)
         module.to(device)
@@ -55,60 +64,42 @@ def accelerated(
                 convolution.to(memory_format=torch.channels_last)
     query = modules["encode_query"]
     if isinstance(query, EncodeQuery) and query.taps is not None:
-        query.taps = TapProducts(query.taps)  # type: ignore[assignment]  # a module like another
+        query.taps = Products(query.taps)  # type: ignore[assignment]  # a module like another
     return modules
 
 
-class TapProducts(nn.Module):
-    """A 1x1 convolution as a matrix product: (1, C, h, w), channels last or not, to contiguous."""
-
-    def __init__(self, convolution: nn.Conv2d) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(convolution.weight.detach().flatten(1).contiguous())
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(1, 9 * D, h, w), contiguous whatever the features are."""
-        return (self.weight @ features[0].flatten(1)).unflatten(1, features.shape[2:])[None]
-
-
 class KernelPool(Operator):
-    """``MaskedPool`` by its kernel."""
+    """``MaskedPool`` by its kernel, of features that lie channels last."""
 
-    def __init__(self, operator: MaskedPool) -> None:
+    def __init__(self, operator: MaskedPool | MaskedPoolResized) -> None:
         super().__init__()
         self.area = int(operator.pooling == "area")
+        # Averaging first was measured to be faster than the kernel that does both.
+        self.average = operator.average if isinstance(operator, MaskedPoolResized) else None
 
     def define(self, *tensors: Tensor) -> Tensor:
         """The result, of the type of the features."""
         features, masks = tensors
-        pooled: Tensor = torch.ops.arnet.masked_pool(features, masks.float(), self.area)
-        return pooled
-
-
-class KernelPoolResized(Operator):
-    """``MaskedPoolResized`` by its kernel."""
-
-    def __init__(self, operator: MaskedPoolResized) -> None:
-        super().__init__()
-        self.area = int(operator.pooling == "area")
-
-    def define(self, *tensors: Tensor) -> Tensor:
-        """The result, of the type of the features."""
-        features, masks = tensors
-        pooled: Tensor = torch.ops.arnet.masked_pool_resized(features, masks.float(), self.area)
+        masks = masks.float() if self.average is None else self.average(masks[:, 0].float())
+        pooled: Tensor = torch.ops.arnet.masked_pool_nhwc(
+            features.permute(0, 2, 3, 1), masks, self.area
+        )
         return pooled
 
 
 class KernelShiftSum(Operator):
-    """``MaskedShiftSum`` by its kernel."""
+    """``MaskedShiftSum`` by its kernel, of maps that lie channels last."""
 
     def define(self, *tensors: Tensor) -> Tensor:
-        """The result, of the type of the taps."""
+        """The result, of the type of the taps, channels last."""
         taps, masks, own, border = tensors
-        result: Tensor = torch.ops.arnet.masked_shift_sum(
-            taps, masks.float(), own.to(taps.dtype), border.to(taps.dtype)
+        result: Tensor = torch.ops.arnet.masked_shift_sum_nhwc(
+            taps.permute(0, 2, 3, 1),
+            masks.float(),
+            own.to(taps.dtype).permute(0, 2, 3, 1),
+            border.to(taps.dtype),
         )
-        return result
+        return result.permute(0, 3, 1, 2)
 
 
 class KernelShotFusion(nn.Module):
@@ -139,7 +130,7 @@ class OwnShotFusion(KernelShotFusion):
 
 _REPLACED: tuple[tuple[str, type[nn.Module], Callable[[Any], nn.Module]], ...] = (
     ("masked_pool", MaskedPool, KernelPool),
-    ("masked_pool", MaskedPoolResized, KernelPoolResized),
+    ("masked_pool", MaskedPoolResized, KernelPool),
     ("masked_shift_sum", MaskedShiftSum, lambda operator: KernelShiftSum()),
     ("forget_enhance", ShotFusion, KernelShotFusion),
 )

@@ -137,6 +137,7 @@ class Refinement(nn.Module):
         self.aspp = mrm.aspp
         self.aspp.classify = folding.margin(self.aspp.classify)
         self.prior_scale, self.competes = mrm.prior_scale, config.competes
+        self.filling = 0  # channels of zeros behind the masks, where an engine wants so many
 
     def forward(self, given: dict[str, Tensor], q1: Tensor | None, s: Tensor | None) -> Tensor:
         """Margins (N, 1, h, w)."""
@@ -148,6 +149,8 @@ class Refinement(nn.Module):
         if compared is not None:
             maps.append(self.prior_scale * self.on_grid(answers(*compared)))
         total = refined.shape[0]
+        if self.filling:
+            maps.append(maps[0].new_zeros(1, self.filling, *self.places.grid))
         guides = [each.to(refined.dtype).expand(total, -1, -1, -1) for each in maps]
         x = self.attention(torch.cat([*guides, refined], dim=1))
         margins: Tensor = self.aspp(x + self.residual(x))

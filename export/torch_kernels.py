@@ -213,9 +213,9 @@ class TorchKernels:
         joined = {"shares": weights.to(self.device)}
         for name in states[0]:
             value = torch.cat([state[name] for state in states])
-            if value.dim() == 4 and name != "self":  # which the shift-and-sum reads
+            if value.dim() == 4:
                 value = value.contiguous(memory_format=torch.channels_last)
-            joined[name] = value.contiguous() if name == "self" else value
+            joined[name] = value
         return joined
 
     def _shot(self, image: NDArray[np.uint8], mask: NDArray[np.uint8]) -> State:

@@ -65,6 +65,38 @@ MASKED_SHIFT_SUM = KernelSpec(
     reference=reference.masked_shift_sum,
 )
 
+MASKED_POOL_NHWC = KernelSpec(
+    name="masked_pool_nhwc",
+    source="masked_pool_nhwc",
+    inputs=(
+        Tensor("features", ("1", "h", "w", "C")),
+        Tensor("masks", ("T", "1", "h", "w"), "float32"),
+    ),
+    outputs=(Tensor("pooled", ("T", "C")),),
+    parameters={"area": int},
+    extras=("T", "C", "h*w", "area"),
+    grid=("cdiv(C, min(C//512, 1)*4 + 4)", "1", "1"),  # 4 channels, or 8 of 512 and more
+    block=("512", "1", "1"),
+    reference=reference.masked_pool_nhwc,
+)
+
+MASKED_SHIFT_SUM_NHWC = KernelSpec(
+    name="masked_shift_sum_nhwc",
+    source="masked_shift_sum_nhwc",
+    inputs=(
+        Tensor("taps", ("1", "h", "w", "D*9")),
+        Tensor("masks", ("T", "1", "h", "w"), "float32"),
+        Tensor("own", ("T", "h", "w", "D")),
+        Tensor("border", ("T", "9", "D")),
+    ),
+    outputs=(Tensor("result", ("T", "h", "w", "D")),),
+    parameters={},
+    extras=("T", "D", "h", "w"),
+    grid=("cdiv(h*w*cdiv(D, 8), 128)", "1", "1"),
+    block=("128", "1", "1"),
+    reference=reference.masked_shift_sum_nhwc,
+)
+
 FORGET_ENHANCE = KernelSpec(
     name="forget_enhance",
     source="forget_enhance",
@@ -135,6 +167,8 @@ KERNELS = {
         MASKED_POOL,
         MASKED_POOL_RESIZED,
         MASKED_SHIFT_SUM,
+        MASKED_POOL_NHWC,
+        MASKED_SHIFT_SUM_NHWC,
         FORGET_ENHANCE,
         PREPROCESS,
         POSTPROCESS,

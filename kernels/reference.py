@@ -54,6 +54,17 @@ def masked_shift_sum(taps: Array, masks: Array, own: Array, border: Array) -> Ar
     return np.maximum(total, 0)
 
 
+def masked_pool_nhwc(features: Array, masks: Array, *, area: int) -> Array:
+    """``masked_pool`` for features (1, h, w, C)."""
+    return masked_pool(features.transpose(0, 3, 1, 2), masks, area=area)
+
+
+def masked_shift_sum_nhwc(taps: Array, masks: Array, own: Array, border: Array) -> Array:
+    """``masked_shift_sum`` for taps (1, h, w, 9 * D) and own (T, h, w, D), to (T, h, w, D)."""
+    planes = (taps.transpose(0, 3, 1, 2), masks, own.transpose(0, 3, 1, 2), border)
+    return masked_shift_sum(*planes).transpose(0, 2, 3, 1)
+
+
 def forget_enhance(
     vectors: Array, weights: Array, biases: Array, *, block: int, dilation: int
 ) -> Array:

@@ -103,9 +103,10 @@ def compete(margins: Tensor, likeness: Tensor) -> Tensor:
     # Means over found cells: what is around an object is like anything.
     means = F.avg_pool2d(torch.cat([likeness * found, found]), size, 1, reach)
     around = means[:-1] / means[-1:].clamp(min=1e-6)
-    claims = torch.where(margins > 0, around, around.new_tensor(_NONE))
+    none = torch.full_like(around, _NONE)  # a number made on the host could not be captured
+    claims = torch.where(margins > 0, around, none)
     best = claims.amax(dim=0, keepdim=True)
-    second = torch.where(claims == best, claims.new_tensor(_NONE), claims)
+    second = torch.where(claims == best, none, claims)
     second = second.amax(dim=0, keepdim=True)
     rival = torch.where(claims == best, second, best)
     return torch.minimum(margins, (around - rival) * _LEAD)

@@ -63,7 +63,8 @@ def capture(stream: Stream, work: Callable[[], None], wrap: Callable[[Stream], A
     except Exception as error:  # CUDAError of the driver, RuntimeError of the builder
         raise EngineError(f"a CUDA graph could not be made ({error})", WITHOUT) from error
     finally:
-        builder.close()
+        with suppress(Exception):  # after a capture that became invalid it says so once more
+            builder.close()
     return CudaGraph(graph, wrap)
 
 

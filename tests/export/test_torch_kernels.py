@@ -70,13 +70,13 @@ def test_nothing_of_the_operations_is_left_but_what_was_asked_for(checkpoint) ->
     }
 
 
-def test_a_mask_that_only_the_pooling_wants_is_averaged_by_its_kernel(
+def test_a_mask_that_only_the_pooling_wants_is_averaged_before_it(
     random_model, make_task, drive, draw, gap
 ) -> None:
     model, task = random_model("model.masked_features=false"), make_task((2, 1))
     runs = TorchKernels(model, 65, "cpu")
     names = [type(o).__name__ for o in operators_of(runs.modules["encode_support"])]
-    assert names == ["KernelPoolResized"]
+    assert names == ["KernelPool"]
     stages = replace(runs.stages, modules=runs.modules)
     assert gap(drive(stages, task), draw(model, task)) < 1e-5
     without = TorchKernels(model, 65, "cpu", Options(without=("masked_pool",)))
@@ -130,10 +130,9 @@ def test_on_a_gpu_nothing_is_left_on_the_processor(
         assert tensors["labels"].shape == (60, 80)
         assert tensors["features"].dtype == tensors["query_taps"].dtype == dtype
         # As the kernel and the convolutions read them: nothing has to be copied.
-        assert tensors["query_taps"].is_contiguous()
         joined = segmenter.joined(states)
-        assert joined["self"].is_contiguous()
-        assert joined["match"].is_contiguous(memory_format=torch.channels_last)
+        for tensor in (tensors["features"], tensors["query_taps"], joined["self"], joined["match"]):
+            assert tensor.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_what_it_cannot_do_is_told(checkpoint, random_model) -> None:

@@ -84,6 +84,40 @@ def masked_shift_sum(rng: np.random.Generator) -> Iterator[Case]:
         yield Case("masked_shift_sum", f"{count}x{depth}x{height}x{width}", inputs, {})
 
 
+def masked_pool_nhwc(rng: np.random.Generator) -> Iterator[Case]:
+    shapes = [
+        *((count, 8, 6, 6) for count in range(1, 11)),
+        (1, 1, 1, 1), (23, 5, 5, 7), (5, 16, 41, 41), (2, 24, 40, 40), (11, 2, 3, 4),
+        (3, 12, 50, 50), (6, 520, 3, 3), (2, 515, 2, 2),
+    ]  # fmt: skip
+    for count, channels, height, width in shapes:
+        for area in (0, 1):
+            features = rng.standard_normal((1, height, width, channels)).astype(np.float32)
+            features *= 1000 if height == 40 else 1
+            masks = soft_masks(rng, count, height, width)
+            label = f"{count}x{height}x{width}x{channels}-area{area}"
+            yield Case("masked_pool_nhwc", label, (features, masks), {"area": area})
+
+
+def masked_shift_sum_nhwc(rng: np.random.Generator) -> Iterator[Case]:
+    shapes = [
+        *((count, 5, 6, 8) for count in range(1, 11)),
+        (1, 2, 2, 1), (2, 2, 3, 5), (3, 7, 5, 12), (2, 16, 17, 16), (2, 12, 22, 9), (12, 3, 2, 24),
+    ]  # fmt: skip
+    for count, height, width, depth in shapes:
+        scale = 1000 if height == 16 else 1
+        taps, own, border = (
+            (scale * rng.standard_normal(shape)).astype(np.float32)
+            for shape in (
+                (1, height, width, 9 * depth),
+                (count, height, width, depth),
+                (count, 9, depth),
+            )
+        )
+        inputs = (taps, soft_masks(rng, count, height, width), own, border)
+        yield Case("masked_shift_sum_nhwc", f"{count}x{height}x{width}x{depth}", inputs, {})
+
+
 def forget_enhance(rng: np.random.Generator) -> Iterator[Case]:
     sizes = [
         *((shots, 9, 2, 1 + shots % 4) for shots in range(1, 11)),
@@ -144,7 +178,8 @@ def all_cases() -> Iterator[Case]:
         yield from make(rng)
     for kernel in ("postprocess", "postprocess_mask", "postprocess_labels"):
         yield from margins(rng, kernel)
-    yield from masked_pool_resized(rng)
+    for make in (masked_pool_resized, masked_pool_nhwc, masked_shift_sum_nhwc):
+        yield from make(rng)
 
 
 CASES = list(all_cases())

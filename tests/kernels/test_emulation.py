@@ -80,6 +80,7 @@ def test_a_planted_race_is_found(sanitizer) -> None:
 SHARING = {
     "masked_pool": "23x",
     "masked_pool_resized": "11x",
+    "masked_pool_nhwc": "23x",
     "forget_enhance": "25x",
     "preprocess": "3x1100",
 }

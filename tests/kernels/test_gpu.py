@@ -1,4 +1,4 @@
-"""The kernels on a real GPU. These tests have not run yet: no GPU was at hand."""
+"""The kernels on a real GPU."""
 
 from __future__ import annotations
 

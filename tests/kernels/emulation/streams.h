@@ -45,6 +45,7 @@ struct Stream {
 
 static Stream legacy, *streams;
 static __thread int capturing;  // thread-local capture: other threads are free
+static __thread int spoiled;    // by what a capture forbids
 // One for the lists and the log, held for moments; one for the thread that does the work, which may
 // call into Python.
 static pthread_mutex_t lists = PTHREAD_MUTEX_INITIALIZER;
@@ -112,6 +113,7 @@ static Result put(void* handle, const Work* work) {
 // Whether a thread that captures may do this: thread-local capture forbids what may wait.
 static Result unsafe(const char* name) {
   note(name);
+  spoiled |= capturing;
   return capturing ? CAPTURE_UNSUPPORTED : SUCCESS;
 }
 

@@ -1,4 +1,4 @@
-"""The drivers on a real GPU. These tests have not run yet: no GPU was at hand."""
+"""The drivers on a real GPU."""
 
 from __future__ import annotations
 
