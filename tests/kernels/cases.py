@@ -88,6 +88,7 @@ def forget_enhance(rng: np.random.Generator) -> Iterator[Case]:
     sizes = [
         *((shots, 9, 2, 1 + shots % 4) for shots in range(1, 11)),
         (1, 1, 1, 1), (5, 64, 2, 4), (25, 3, 2, 8), (4, 33, 3, 2), (6, 5, 1, 3),
+        (1, 8, 2, 1), (2, 24, 2, 1), (7, 16, 2, 2), (10, 8, 2, 3), (3, 264, 2, 1), (11, 16, 2, 1),
     ]  # fmt: skip
     for shots, channels, kernel, dilation in sizes:
         vectors, weights, biases = (
