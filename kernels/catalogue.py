@@ -27,8 +27,9 @@ MASKED_POOL = KernelSpec(
     outputs=(Tensor("pooled", ("T", "C")),),
     parameters={"area": int},
     extras=("T", "C", "h*w", "area"),
-    grid=("cdiv(C, 2)", "1", "1"),
-    block=("256", "1", "1"),
+    # A block takes five masks and two channels, four where there are more masks or many channels.
+    grid=("cdiv(C, min(max(cdiv(T, 5), C//1024 + 1), 2)*2)", "cdiv(T, 5)", "1"),
+    block=("512", "1", "1"),
     reference=reference.masked_pool,
 )
 

@@ -39,6 +39,7 @@ def masked_pool(rng: np.random.Generator) -> Iterator[Case]:
     shapes = [
         *((count, 3, 6, 6) for count in range(1, 11)),
         (1, 1, 1, 1), (23, 5, 5, 7), (5, 4, 41, 41), (2, 2, 40, 40), (11, 2, 3, 4),
+        (1, 3, 8, 9), (4, 3, 60, 70), (7, 6, 8, 8), (2, 1026, 2, 2), (1, 1025, 2, 4),
     ]  # fmt: skip
     for count, channels, height, width in shapes:
         for area in (0, 1):

@@ -87,9 +87,20 @@ def test_symbolic_integers_give_what_pythons_do(name: str) -> None:
 def test_the_plan_of_a_launch_by_hand() -> None:
     plan = MASKED_POOL.plan("float16", [(1, 255, 60, 60), (5, 1, 60, 60)], area=1)
     assert plan.entry == "masked_pool_f16"
-    assert (plan.grid, plan.block, plan.shared) == ((128, 1, 1), (256, 1, 1), 0)
+    assert (plan.grid, plan.block, plan.shared) == ((128, 1, 1), (512, 1, 1), 0)
     assert plan.extras == (5, 255, 3600, 1)
     assert plan.outputs == (((5, 255), "float16"),)
+
+
+@pytest.mark.parametrize(
+    ("count", "channels", "grid"),
+    [(1, 256, (128, 1, 1)), (6, 256, (64, 2, 1)), (1, 1023, (512, 1, 1)), (5, 1025, (257, 1, 1))],
+)
+def test_a_block_pools_two_channels_or_four(
+    count: int, channels: int, grid: tuple[int, int, int]
+) -> None:
+    plan = MASKED_POOL.plan("float16", [(1, channels, 6, 6), (count, 1, 6, 6)], area=1)
+    assert plan.grid == grid
 
 
 @pytest.mark.parametrize(("width", "blocks"), [(60, 15), (61, 29), (2, 1)])
