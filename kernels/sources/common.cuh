@@ -87,9 +87,18 @@ __device__ inline float hyperbolic_tangent(float value) {
   return 2.0f * sigmoid(2.0f * value) - 1.0f;
 }
 
+// The quotient of numbers that are not negative, itself below 2^20; `inverse` is about 1 / divisor. A
+// product of floats and its correction are far less than a division of integers.
+__device__ inline int quotient(int dividend, int divisor, float inverse) {
+  const int guess = (int)((float)dividend * inverse);
+  const int rest = dividend - guess * divisor;
+  return rest < 0 ? guess - 1 : rest >= divisor ? guess + 1 : guess;
+}
+
 // The triangle of one new pixel over a line of `length` old ones that becomes `size` new ones: a
 // weight is 1 - |d| / reach with d the distance of the centres. Multiplied by twice the sizes it is
-// a whole number, so that weights are exact however many pixels there are.
+// a whole number, so that weights are exact however many pixels there are. Only those from `first`
+// to before `last` are not 0.
 struct Triangle {
   int centre, step, reach, first, last;
 
@@ -97,9 +106,10 @@ struct Triangle {
     centre = (2 * index + 1) * length;
     step = 2 * size;
     reach = 2 * max(length, size);
-    const int low = centre - reach - size;
-    first = low < 0 ? 0 : low / step;
-    last = min((centre + reach) / step + 1, length);
+    const float inverse = __fdividef(1.0f, (float)step);
+    const int low = centre - reach - size;  // a pixel whose weight is 0, if there is one
+    first = low < 0 ? 0 : quotient(low, step, inverse) + 1;
+    last = min(quotient(centre + reach - size + step - 1, step, inverse), length);
   }
   // The weight of an old pixel, not divided by the sum.
   __device__ int weight(int position) const {

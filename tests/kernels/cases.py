@@ -70,6 +70,7 @@ def masked_shift_sum(rng: np.random.Generator) -> Iterator[Case]:
     shapes = [
         *((count, 2, 5, 6) for count in range(1, 11)),
         (1, 1, 2, 2), (2, 5, 2, 3), (3, 4, 7, 5), (2, 6, 16, 17), (2, 3, 12, 22), (12, 1, 3, 2),
+        (2, 3, 1, 4), (3, 4, 4, 8), (5, 2, 25, 24), (1, 1, 3, 1), (2, 3, 1, 1), (2, 2, 9, 20),
     ]  # fmt: skip
     for count, depth, height, width in shapes:
         scale = 1000 if height == 16 else 1
@@ -117,6 +118,9 @@ def preprocess(rng: np.random.Generator) -> Iterator[Case]:
         (3, 1100, 5),
         (150, 91, 8),
         (9, 8, 65),
+        (90, 160, 70),
+        (65, 66, 65),
+        (200, 620, 4),
     ]
     for height, width, size in sizes:
         image = rng.integers(0, 256, (height, width, 3)).astype(np.uint8)

@@ -84,6 +84,7 @@ SHARING = [
     ("forget_enhance", "25x"),
     ("forget_enhance", "7x16"),
     ("preprocess", "3x1100"),
+    ("preprocess", "200x620"),
 ]
 
 
