@@ -27,8 +27,9 @@ MASKED_POOL = KernelSpec(
     outputs=(Tensor("pooled", ("T", "C")),),
     parameters={"area": int},
     extras=("T", "C", "h*w", "area"),
-    grid=("cdiv(C, 2)", "1", "1"),
-    block=("256", "1", "1"),
+    # A block takes five masks and two channels, four where there are more masks or many channels.
+    grid=("cdiv(C, min(max(cdiv(T, 5), C//1024 + 1), 2)*2)", "cdiv(T, 5)", "1"),
+    block=("512", "1", "1"),
     reference=reference.masked_pool,
 )
 
@@ -59,8 +60,8 @@ MASKED_SHIFT_SUM = KernelSpec(
     outputs=(Tensor("result", ("T", "D", "h", "w")),),
     parameters={},
     extras=("T", "D", "h", "w"),
-    # A thread takes one place, or two where the width is even.
-    grid=("cdiv(h*w, (w//2*2 - w + 2)*128)", "cdiv(D, 4)", "1"),
+    # A thread takes one place, two where the width is even, four where it is a multiple of four.
+    grid=("cdiv(h*w, (w//2*2 - w + 2 + (w//4*4 - w + 4)//4*2)*128)", "cdiv(D, 2)", "1"),
     block=("128", "1", "1"),
     reference=reference.masked_shift_sum,
 )
@@ -120,8 +121,8 @@ PREPROCESS = KernelSpec(
     outputs=(Tensor("pixels", ("1", "3", "size", "size")),),
     parameters={"size": int, **dict.fromkeys(_COLOURS, float)},
     extras=("H", "W", "size", *_COLOURS),
-    grid=("cdiv(size, 64)", "size", "1"),
-    block=("192", "1", "1"),
+    grid=("cdiv(size, 64)", "cdiv(size, 4)", "1"),
+    block=("256", "1", "1"),
     reference=reference.preprocess,
 )
 

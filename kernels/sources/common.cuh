@@ -1,4 +1,4 @@
-// What kernels share: the number formats, vector access, the sum over a warp and antialiasing.
+// What kernels share: the number formats, vector access, sums over a warp and antialiasing.
 // The kernels use only what exists on every GPU from compute capability 7.5 on, static shared
 // memory below 48 KiB and plain entries, so that a TensorRT plan can hold them.
 #pragma once
@@ -18,9 +18,13 @@ __device__ inline void from_float(float value, __nv_bfloat16& result) {
   result = __float2bfloat16(value);
 }
 
-// N values that are read or written as one; the address must be a multiple of their size.
+// The largest access of a thread, in bytes; what is longer becomes several of them.
+constexpr int WIDEST = 16;
+
+// N values that are read or written as one; the address must be a multiple of their size, or of
+// WIDEST if that is less.
 template <class T, int N>
-struct alignas(sizeof(T) * N) Pack {
+struct alignas(sizeof(T) * N < WIDEST ? sizeof(T) * N : WIDEST) Pack {
   T values[N];
 };
 
@@ -41,7 +45,8 @@ __device__ inline void store(const float (&values)[N], T* target) {
 
 template <class T>
 __device__ inline bool aligned(const T* pointer, int count) {
-  return reinterpret_cast<unsigned long long>(pointer) % (sizeof(T) * count) == 0;
+  const int bytes = min((int)sizeof(T) * count, WIDEST);
+  return reinterpret_cast<unsigned long long>(pointer) % bytes == 0;
 }
 
 // The sum over the 32 lanes of a warp, valid in lane 0. All lanes must take part.
@@ -51,11 +56,49 @@ __device__ inline float warp_sum(float value) {
   return value;
 }
 
-__device__ inline float sigmoid(float value) { return 1.0f / (1.0f + expf(-value)); }
+// The sums of N values, a power of two up to 32, over the lanes of a warp: that of values[n] is
+// returned in the 32 / N lanes from n * 32 / N on. All lanes must take part. Of the values that it
+// still has, a lane gives one half to its partner and adds the partner's to the other half: N - 1
+// shuffles, and one for each further halving, in place of five for each value.
+template <int N>
+__device__ inline float warp_sums(float (&values)[N]) {
+  const int lane = threadIdx.x % WARP;
+  int step = WARP / 2;
+#pragma unroll
+  for (int half = N / 2; half > 0; half /= 2, step /= 2) {
+    const bool upper = lane & step;
+#pragma unroll
+    for (int i = 0; i < N / 2; ++i) {
+      if (i >= half) break;
+      const float kept = upper ? values[i + half] : values[i];
+      const float given = upper ? values[i] : values[i + half];
+      values[i] = kept + __shfl_xor_sync(ALL_LANES, given, step);
+    }
+  }
+#pragma unroll
+  for (step = WARP / 2 / N; step > 0; step /= 2)
+    values[0] += __shfl_xor_sync(ALL_LANES, values[0], step);
+  return values[0];
+}
+
+// Both to a unit in the last place of 1, which is what the results are rounded to.
+__device__ inline float sigmoid(float value) { return __fdividef(1.0f, 1.0f + __expf(-value)); }
+__device__ inline float hyperbolic_tangent(float value) {
+  return 2.0f * sigmoid(2.0f * value) - 1.0f;
+}
+
+// The quotient of numbers that are not negative, itself below 2^20; `inverse` is about 1 / divisor. A
+// product of floats and its correction are far less than a division of integers.
+__device__ inline int quotient(int dividend, int divisor, float inverse) {
+  const int guess = (int)((float)dividend * inverse);
+  const int rest = dividend - guess * divisor;
+  return rest < 0 ? guess - 1 : rest >= divisor ? guess + 1 : guess;
+}
 
 // The triangle of one new pixel over a line of `length` old ones that becomes `size` new ones: a
 // weight is 1 - |d| / reach with d the distance of the centres. Multiplied by twice the sizes it is
-// a whole number, so that weights are exact however many pixels there are.
+// a whole number, so that weights are exact however many pixels there are. Only those from `first`
+// to before `last` are not 0.
 struct Triangle {
   int centre, step, reach, first, last;
 
@@ -63,9 +106,10 @@ struct Triangle {
     centre = (2 * index + 1) * length;
     step = 2 * size;
     reach = 2 * max(length, size);
-    const int low = centre - reach - size;
-    first = low < 0 ? 0 : low / step;
-    last = min((centre + reach) / step + 1, length);
+    const float inverse = __fdividef(1.0f, (float)step);
+    const int low = centre - reach - size;  // a pixel whose weight is 0, if there is one
+    first = low < 0 ? 0 : quotient(low, step, inverse) + 1;
+    last = min(quotient(centre + reach - size + step - 1, step, inverse), length);
   }
   // The weight of an old pixel, not divided by the sum.
   __device__ int weight(int position) const {

@@ -2,100 +2,115 @@
 //
 // Moves  C*h*w features and T*h*w masks in, T*C out; 2*T*C*h*w operations. The floor is the
 //        features' bytes over the memory's bandwidth: at C = 256, 60 x 60, float16 1.8 MB.
-// How    One block sums two channels under up to TILE masks: every feature is read once for up to
-//        ten masks. Two channels per block make 128 blocks of 256 channels, about one for each
-//        multiprocessor; more would share the masks' loads better and leave processors idle.
-//        The blocks do not share a plane: adding up their parts would take a second kernel, an
-//        output set to zero before, or a workspace, and a plan's plugin has none of them.
+// How    One block sums whole planes of a few channels under up to TILE masks. The blocks do not
+//        share a plane: adding up their parts would take a second kernel, an output set to zero
+//        before, or a workspace, and a plan's plugin has none of them.
+//        Every block reads the masks anew, from the second-level cache. Two channels per block make
+//        128 blocks of 256 channels, about one for each multiprocessor; four, for many channels or
+//        more than TILE masks, halve that. The launch decides it, and the kernel reads it off the
+//        grid.
+//        A small map is a matter of latency: where h*w is a multiple of eight and the addresses
+//        allow it, a thread reads eight places at once, 16 bytes at a time, so that 60 x 60 places
+//        are one round of the loop, in which every load is under way before the first is used.
 //        Masks come at the size of the features; see masked_pool_resized.cu for those of an image.
-//        Where h*w is a multiple of 4 and the addresses allow it, four places are read at once.
 #include "common.cuh"
 
-constexpr int THREADS = 256;
-constexpr int CHANNELS = 2;
-constexpr int VECTOR = 4;
+constexpr int THREADS = 512;
+constexpr int WARPS = THREADS / WARP;
+constexpr int TILE = 5;  // masks
 constexpr float AREA_EPSILON = 5e-4f;
 
-template <int TILE, int N, class T>
-__device__ void accumulate(const T* const (&planes)[CHANNELS], const float* masks, int count,
-                           int size, float (&sums)[TILE][CHANNELS], float (&areas)[TILE]) {
+__device__ constexpr int power_of_two(int least) {
+  int power = 1;
+  while (power < least) power *= 2;
+  return power;
+}
+
+// Adds N places at a time; sums are those of each mask's channels, then those of each mask's area.
+template <int N, int MASKS, int CHANNELS, int SUMS, class T>
+__device__ void accumulate(const T* const (&planes)[CHANNELS], const float* const (&masks)[MASKS],
+                           int size, float (&sums)[SUMS]) {
   for (int place = threadIdx.x * N; place < size; place += THREADS * N) {
-    float features[CHANNELS][N];
+    float features[CHANNELS][N], mask[MASKS][N];
 #pragma unroll
     for (int c = 0; c < CHANNELS; ++c) load<N>(planes[c] + place, features[c]);
 #pragma unroll
-    for (int t = 0; t < TILE; ++t) {
-      if (t >= count) break;
-      float mask[N];
-      load<N>(masks + (size_t)t * size + place, mask);
+    for (int t = 0; t < MASKS; ++t) load<N>(masks[t] + place, mask[t]);
+#pragma unroll
+    for (int t = 0; t < MASKS; ++t) {
 #pragma unroll
       for (int i = 0; i < N; ++i) {
-        areas[t] += mask[i];
+        sums[MASKS * CHANNELS + t] += mask[t][i];
 #pragma unroll
-        for (int c = 0; c < CHANNELS; ++c) sums[t][c] += mask[i] * features[c][i];
+        for (int c = 0; c < CHANNELS; ++c) sums[t * CHANNELS + c] += mask[t][i] * features[c][i];
       }
     }
   }
 }
 
-template <int TILE, class T>
+// Up to MASKS of the `count` masks.
+template <int MASKS, int CHANNELS, class T>
 __device__ void pool(const T* features, const float* masks, int count, int channels, int size,
                      int area, T* pooled) {
-  constexpr int VALUES = TILE * (CHANNELS + 1);
-  __shared__ float partial[THREADS / WARP][VALUES];
+  constexpr int SUMS = power_of_two(MASKS * (CHANNELS + 1));
+  constexpr int LANES = WARP / SUMS;  // that get the same sum
+  __shared__ float partial[WARPS][SUMS];
   const int first = blockIdx.x * CHANNELS;
+  // What is beyond the last channel or mask is that one again, and is not written.
   const T* planes[CHANNELS];
-  // A block beyond the last channel reads that one again and does not write.
+  const float* maps[MASKS];
+#pragma unroll
   for (int c = 0; c < CHANNELS; ++c)
     planes[c] = features + (size_t)min(first + c, channels - 1) * size;
+#pragma unroll
+  for (int t = 0; t < MASKS; ++t) maps[t] = masks + (size_t)min(t, count - 1) * size;
 
-  float sums[TILE][CHANNELS] = {}, areas[TILE] = {};
-  if (size % VECTOR == 0 && aligned(features, VECTOR) && aligned(masks, VECTOR))
-    accumulate<TILE, VECTOR>(planes, masks, count, size, sums, areas);
+  float sums[SUMS] = {};
+  if (size % 8 == 0 && aligned(features, 8) && aligned(masks, 8))
+    accumulate<8>(planes, maps, size, sums);
+  else if (size % 4 == 0 && aligned(features, 4) && aligned(masks, 4))
+    accumulate<4>(planes, maps, size, sums);
   else
-    accumulate<TILE, 1>(planes, masks, count, size, sums, areas);
+    accumulate<1>(planes, maps, size, sums);
 
   const int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
-#pragma unroll
-  for (int t = 0; t < TILE; ++t) {
-    if (t >= count) break;
-#pragma unroll
-    for (int c = 0; c <= CHANNELS; ++c) {
-      const float sum = warp_sum(c < CHANNELS ? sums[t][c % CHANNELS] : areas[t]);
-      if (lane == 0) partial[warp][t * (CHANNELS + 1) + c] = sum;
-    }
-  }
+  const float sum = warp_sums(sums);
+  if (lane % LANES == 0) partial[warp][lane / LANES] = sum;
   __syncthreads();
   const int t = threadIdx.x / CHANNELS, c = threadIdx.x % CHANNELS;
-  if (t < count && t < TILE && first + c < channels) {
+  if (t < min(count, MASKS) && first + c < channels) {
     float total = 0.0f, covered = 0.0f;
-    for (int w = 0; w < THREADS / WARP; ++w) {
-      total += partial[w][t * (CHANNELS + 1) + c];
-      covered += partial[w][t * (CHANNELS + 1) + CHANNELS];
+#pragma unroll
+    for (int w = 0; w < WARPS; ++w) {
+      total += partial[w][t * CHANNELS + c];
+      covered += partial[w][MASKS * CHANNELS + t];
     }
     const float divisor = area ? covered + AREA_EPSILON : (float)size;
-    from_float(total / divisor, pooled[(size_t)t * channels + first + c]);
+    from_float(__fdividef(total, divisor), pooled[(size_t)t * channels + first + c]);
   }
 }
 
-template <class T>
+template <int CHANNELS, class T>
 __device__ void masked_pool(const T* features, const float* masks, int count, int channels,
                             int size, int area, T* pooled) {
-  constexpr int TILE = 10;
-  if (count == 1) return pool<1>(features, masks, 1, channels, size, area, pooled);
-  if (count <= 5) return pool<5>(features, masks, count, channels, size, area, pooled);
-  for (int t = 0; t < count; t += TILE) {
-    pool<TILE>(features, masks + (size_t)t * size, min(count - t, TILE), channels, size, area,
-               pooled + (size_t)t * channels);
-    __syncthreads();  // the next masks use the same shared memory
-  }
+  // A block for each TILE masks.
+  const int from = blockIdx.y * TILE;
+  masks += (size_t)from * size;
+  pooled += (size_t)from * channels;
+  if (count == 1)
+    pool<1, CHANNELS>(features, masks, count, channels, size, area, pooled);
+  else
+    pool<TILE, CHANNELS>(features, masks, count - from, channels, size, area, pooled);
 }
 
 #define ENTRY(NAME, T)                                                                         \
-  extern "C" __global__ void __launch_bounds__(THREADS)                                        \
-      NAME(const T* features, const float* masks, int count, int channels, int size, int area, \
-           T* pooled) {                                                                        \
-    masked_pool(features, masks, count, channels, size, area, pooled);                         \
+  extern "C" __global__ void __launch_bounds__(THREADS, 1)                                     \
+      NAME(const T* __restrict__ features, const float* __restrict__ masks, int count,         \
+           int channels, int size, int area, T* __restrict__ pooled) {                         \
+    if (gridDim.x * 2 >= channels)                                                             \
+      masked_pool<2>(features, masks, count, channels, size, area, pooled);                    \
+    else                                                                                       \
+      masked_pool<4>(features, masks, count, channels, size, area, pooled);                    \
   }
 ENTRY(masked_pool_f32, float)
 ENTRY(masked_pool_f16, __half)

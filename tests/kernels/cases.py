@@ -39,6 +39,7 @@ def masked_pool(rng: np.random.Generator) -> Iterator[Case]:
     shapes = [
         *((count, 3, 6, 6) for count in range(1, 11)),
         (1, 1, 1, 1), (23, 5, 5, 7), (5, 4, 41, 41), (2, 2, 40, 40), (11, 2, 3, 4),
+        (1, 3, 8, 9), (4, 3, 60, 70), (7, 6, 8, 8), (2, 1026, 2, 2), (1, 1025, 2, 4),
     ]  # fmt: skip
     for count, channels, height, width in shapes:
         for area in (0, 1):
@@ -69,6 +70,7 @@ def masked_shift_sum(rng: np.random.Generator) -> Iterator[Case]:
     shapes = [
         *((count, 2, 5, 6) for count in range(1, 11)),
         (1, 1, 2, 2), (2, 5, 2, 3), (3, 4, 7, 5), (2, 6, 16, 17), (2, 3, 12, 22), (12, 1, 3, 2),
+        (2, 3, 1, 4), (3, 4, 4, 8), (5, 2, 25, 24), (1, 1, 3, 1), (2, 3, 1, 1), (2, 2, 9, 20),
     ]  # fmt: skip
     for count, depth, height, width in shapes:
         scale = 1000 if height == 16 else 1
@@ -122,6 +124,7 @@ def forget_enhance(rng: np.random.Generator) -> Iterator[Case]:
     sizes = [
         *((shots, 9, 2, 1 + shots % 4) for shots in range(1, 11)),
         (1, 1, 1, 1), (5, 64, 2, 4), (25, 3, 2, 8), (4, 33, 3, 2), (6, 5, 1, 3),
+        (1, 8, 2, 1), (2, 24, 2, 1), (7, 16, 2, 2), (10, 8, 2, 3), (3, 264, 2, 1), (11, 16, 2, 1),
     ]  # fmt: skip
     for shots, channels, kernel, dilation in sizes:
         vectors, weights, biases = (
@@ -149,6 +152,9 @@ def preprocess(rng: np.random.Generator) -> Iterator[Case]:
         (3, 1100, 5),
         (150, 91, 8),
         (9, 8, 65),
+        (90, 160, 70),
+        (65, 66, 65),
+        (200, 620, 4),
     ]
     for height, width, size in sizes:
         image = rng.integers(0, 256, (height, width, 3)).astype(np.uint8)

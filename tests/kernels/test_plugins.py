@@ -126,7 +126,7 @@ def test_every_launch_is_that_of_the_spec(version: str) -> None:
         ("MaskedPool", {"extras": ["C", "T", "h*w", "area"]}),
         ("MaskedPool", {"extras": ["T", "C", "h*w"]}),
         ("MaskedPoolResized", {"extras": ["T", "C", "H", "W", "h", "w", "area"]}),
-        ("MaskedShiftSum", {"grid": ["cdiv(D, 4)", "cdiv(h*w, (w//2*2 - w + 2)*128)", "1"]}),
+        ("MaskedShiftSum", {"grid": ["cdiv(D, 2)", "cdiv(h*w, 128)", "1"]}),
         ("MaskedShiftSum", {"block": ["256", "1", "1"]}),
         ("ForgetEnhanceBlock", {"extras": ["k", "C", "kernel", "block", "dilation"]}),
         ("ForgetEnhanceBlock", {"name": "masked_pool"}),

@@ -87,18 +87,33 @@ def test_symbolic_integers_give_what_pythons_do(name: str) -> None:
 def test_the_plan_of_a_launch_by_hand() -> None:
     plan = MASKED_POOL.plan("float16", [(1, 255, 60, 60), (5, 1, 60, 60)], area=1)
     assert plan.entry == "masked_pool_f16"
-    assert (plan.grid, plan.block, plan.shared) == ((128, 1, 1), (256, 1, 1), 0)
+    assert (plan.grid, plan.block, plan.shared) == ((128, 1, 1), (512, 1, 1), 0)
     assert plan.extras == (5, 255, 3600, 1)
     assert plan.outputs == (((5, 255), "float16"),)
 
 
-@pytest.mark.parametrize(("width", "blocks"), [(60, 15), (61, 29), (2, 1)])
-def test_shift_sum_has_a_thread_for_each_two_places_of_even_maps(width: int, blocks: int) -> None:
+@pytest.mark.parametrize(
+    ("count", "channels", "grid"),
+    [(1, 256, (128, 1, 1)), (6, 256, (64, 2, 1)), (1, 1023, (512, 1, 1)), (5, 1025, (257, 1, 1))],
+)
+def test_a_block_pools_two_channels_or_four(
+    count: int, channels: int, grid: tuple[int, int, int]
+) -> None:
+    plan = MASKED_POOL.plan("float16", [(1, channels, 6, 6), (count, 1, 6, 6)], area=1)
+    assert plan.grid == grid
+
+
+@pytest.mark.parametrize(
+    ("width", "places", "blocks"), [(60, 4, 8), (62, 2, 15), (61, 1, 29), (63, 1, 30), (2, 2, 1)]
+)
+def test_shift_sum_has_a_thread_for_as_many_places_as_divide_the_width(
+    width: int, places: int, blocks: int
+) -> None:
     shapes = [(1, 9 * 5, 60, width), (3, 1, 60, width), (3, 5, 60, width), (3, 9, 5)]
     plan = MASKED_SHIFT_SUM.plan("float32", shapes)
-    assert plan.grid == (blocks, 2, 1)
-    threads = blocks * 128 * (2 - width % 2)
-    assert threads >= 60 * width > threads - 128 * (2 - width % 2)
+    assert plan.grid == (blocks, 3, 1)
+    threads = blocks * 128
+    assert threads * places >= 60 * width > (threads - 128) * places
 
 
 def test_a_float_goes_as_the_bits_of_its_float32() -> None:

@@ -308,14 +308,14 @@ UNSEEN inline dim3 thread_index() { return current->index; }
 #define __syncthreads() emulation::barrier(__LINE__)
 #define __shfl_down_sync(lanes, value, by) \
   emulation::exchange(lanes, value, emulation::current->number % 32 + (by), __LINE__)
-
-#define __shfl_xor_sync(lanes, value, mask) \
-  emulation::exchange(lanes, value, emulation::current->number % 32 ^ (mask), __LINE__)
+#define __shfl_xor_sync(lanes, value, by) \
+  emulation::exchange(lanes, value, emulation::current->number % 32 ^ (by), __LINE__)
 
 using std::max;
 using std::min;
 inline int3 make_int3(int x, int y, int z) { return {x, y, z}; }
 inline float __fdividef(float a, float b) { return a / b; }
+inline float __expf(float value) { return expf(value); }
 inline float __int_as_float(int bits) {
   float value;
   memcpy(&value, &bits, sizeof value);
