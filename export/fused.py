@@ -140,18 +140,27 @@ class FusedCBAM(nn.Module):
 
 
 class FusedASPP(nn.Module):
-    """``ASPP`` with its branches side by side."""
+    """``ASPP`` with its branches side by side; the pooled one, the same everywhere, is a vector."""
 
     def __init__(self, aspp: ASPP) -> None:
         super().__init__()
         self.pooled, self.classify = aspp.pooled, aspp.classify
-        self.branches, self.project = Pyramid(list(aspp.branches)), of_block(aspp.project)
+        self.branches, project = Pyramid(list(aspp.branches)), convolution_of(aspp.project)
+        assert project is not None
+        rest = copy.deepcopy(project)
+        weight = project.weight.detach()
+        count = weight.shape[1] // (len(aspp.branches) + 1)
+        rest.weight = nn.Parameter(weight[:, count:].contiguous())
+        self.project = ConvolutionReLU(rest)
+        self.vector = nn.Parameter(weight[:, :count].flatten(1).T.contiguous())
 
     def forward(self, x: Tensor) -> Tensor:
         """Margins (N, 1, h, w) of a map (N, C, h, w)."""
-        pooled = self.pooled(x.mean(dim=(2, 3), keepdim=True))
-        maps = [pooled.expand(-1, -1, *x.shape[2:]), *self.branches(x)]
-        margins: Tensor = self.classify(self.project(torch.cat(maps, dim=1)))
+        pooled = self.pooled(x.mean(dim=(2, 3), keepdim=True)).flatten(1) @ self.vector
+        maps = [branch.permute(0, 2, 3, 1) for branch in self.branches(x)]
+        joined = torch.cat(maps, dim=3).permute(0, 3, 1, 2)
+        everywhere = pooled[:, :, None, None].expand(-1, -1, *x.shape[2:])
+        margins: Tensor = self.classify(self.project(joined, channels_last(everywhere)))
         return margins
 
 

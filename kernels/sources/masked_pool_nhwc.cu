@@ -15,38 +15,16 @@ constexpr int MANY = 512;  // channels; the launch counts on it
 constexpr int SHARED = WARPS * 64;  // of all paths' partial sums the most
 constexpr float AREA_EPSILON = 5e-4f;
 
-// Sums COUNT values, a multiple of 32, over the lanes of a warp, all together: in each step a lane
-// keeps one half of its values and adds the other lane's to it. The first COUNT / 32 values are
-// then the sums of those from the returned one on.
-template <int COUNT>
-__device__ int sum_scattered(float (&values)[COUNT]) {
-  const int lane = threadIdx.x % WARP;
-  int first = 0;
-#pragma unroll
-  for (int step = WARP / 2, left = COUNT / 2; step > 0; step /= 2, left /= 2) {
-    const bool upper = lane & step;
-#pragma unroll
-    for (int i = 0; i < COUNT / 2; ++i) {
-      if (i >= left) break;
-      const float kept = upper ? values[i + left] : values[i];
-      const float given = upper ? values[i] : values[i + left];
-      values[i] = kept + __shfl_xor_sync(ALL_LANES, given, step);
-    }
-    first += upper ? left : 0;
-  }
-  return first;
-}
-
 template <int TILE, int N, bool TOGETHER, class T>
 __device__ void pool(const T* features, const float* masks, int count, int channels, int size,
                      int area, float* partial, T* pooled) {
-  constexpr int VALUES = (TILE * (N + 1) + WARP - 1) / WARP * WARP;
+  constexpr int ROUNDS = (TILE * (N + 1) + WARP - 1) / WARP, VALUES = ROUNDS * WARP;
   constexpr int UNROLL = 16 / N;  // loads of features that are under way at a time
   static_assert(WARPS * VALUES <= SHARED, "partial sums need more shared memory");
   const int first = blockIdx.x * N;
   const T* column = features + first;
 
-  float values[VALUES] = {};
+  float values[ROUNDS][WARP] = {};  // of mask t and channel i in t * N + i, areas behind them
   for (int place = threadIdx.x; place < size; place += THREADS * UNROLL) {
     float feature[UNROLL][N], mask[UNROLL][TILE];
 #pragma unroll
@@ -68,16 +46,19 @@ __device__ void pool(const T* features, const float* masks, int count, int chann
     for (int u = 0; u < UNROLL; ++u) {
 #pragma unroll
       for (int t = 0; t < TILE; ++t) {
-        values[TILE * N + t] += mask[u][t];
+        const int covered = TILE * N + t;
+        values[covered / WARP][covered % WARP] += mask[u][t];
 #pragma unroll
-        for (int i = 0; i < N; ++i) values[t * N + i] += mask[u][t] * feature[u][i];
+        for (int i = 0; i < N; ++i)
+          values[(t * N + i) / WARP][(t * N + i) % WARP] += mask[u][t] * feature[u][i];
       }
     }
   }
 
-  const int warp = threadIdx.x / WARP, begin = sum_scattered(values);
+  const int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
 #pragma unroll
-  for (int i = 0; i < VALUES / WARP; ++i) partial[warp * VALUES + begin + i] = values[i];
+  for (int r = 0; r < ROUNDS; ++r)
+    partial[warp * VALUES + r * WARP + lane] = warp_sums(values[r]);
   __syncthreads();
   const int t = threadIdx.x / N, i = threadIdx.x % N;
   if (t < count && first + i < channels) {
