@@ -53,7 +53,9 @@ def test_every_kernel_has_cases_that_a_wrong_result_would_fail(name: str) -> Non
         assert difference(case, wrong, inputs) > max(TOLERANCE.values())
 
 
-@pytest.mark.parametrize("name", ["masked_pool", "masked_shift_sum", "postprocess"])
+@pytest.mark.parametrize(
+    "name", ["masked_pool", "masked_shift_sum", "forget_enhance", "postprocess"]
+)
 def test_addresses_that_allow_no_vectors_are_read_one_by_one(name: str, emulator) -> None:
     spec = KERNELS[name]
     cases = [case for case in CASES if case.kernel == name]
