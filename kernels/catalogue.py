@@ -16,6 +16,7 @@ _MARGINS = (Tensor("margins", ("N", "h", "w")),)
 _SIZE = {"height": int, "width": int}
 _ENLARGED = ("h", "w", "height", "width")
 _BLOCKS_OF_A_LINE = "cdiv(width, 512)"  # 128 threads make four pixels each
+_BLOCKS_OF_A_COLUMN = "cdiv(height, 4)"  # of as many rows
 
 MASKED_POOL = KernelSpec(
     name="masked_pool",
@@ -27,8 +28,13 @@ MASKED_POOL = KernelSpec(
     outputs=(Tensor("pooled", ("T", "C")),),
     parameters={"area": int},
     extras=("T", "C", "h*w", "area"),
-    # A block takes five masks and two channels, four where there are more masks or many channels.
-    grid=("cdiv(C, min(max(cdiv(T, 5), C//1024 + 1), 2)*2)", "cdiv(T, 5)", "1"),
+    # Of few channels a block takes two under up to three masks, else four under up to half of ten;
+    # of 1024 and more, four under up to five.
+    grid=(
+        "cdiv(C, min(max(cdiv(T, 3), C//1024 + 1), 2)*2)",
+        "max(cdiv(T, 5), min(cdiv(T, min(C//1024, 1)*2 + 3), 2))",
+        "1",
+    ),
     block=("512", "1", "1"),
     reference=reference.masked_pool,
 )
@@ -133,7 +139,7 @@ POSTPROCESS = KernelSpec(
     outputs=(Tensor("probability", ("N", "height", "width"), "float32"),),
     parameters=_SIZE,
     extras=_ENLARGED,
-    grid=(_BLOCKS_OF_A_LINE, "height", "N"),
+    grid=(_BLOCKS_OF_A_LINE, _BLOCKS_OF_A_COLUMN, "N"),
     block=("128", "1", "1"),
     reference=reference.postprocess,
 )
@@ -145,7 +151,7 @@ POSTPROCESS_MASK = KernelSpec(
     outputs=(Tensor("masks", ("N", "height", "width"), "uint8"),),
     parameters={**_SIZE, "threshold": float},
     extras=(*_ENLARGED, "threshold"),
-    grid=(_BLOCKS_OF_A_LINE, "height", "N"),
+    grid=(_BLOCKS_OF_A_LINE, _BLOCKS_OF_A_COLUMN, "N"),
     block=("128", "1", "1"),
     reference=reference.postprocess_mask,
 )
@@ -157,7 +163,7 @@ POSTPROCESS_LABELS = KernelSpec(
     outputs=(Tensor("labels", ("height", "width"), "uint8"),),
     parameters={**_SIZE, "threshold": float},
     extras=("N", *_ENLARGED, "threshold"),
-    grid=(_BLOCKS_OF_A_LINE, "height", "1"),
+    grid=(_BLOCKS_OF_A_LINE, _BLOCKS_OF_A_COLUMN, "1"),
     block=("128", "1", "1"),
     reference=reference.postprocess_labels,
 )

@@ -87,8 +87,8 @@ __device__ inline float hyperbolic_tangent(float value) {
   return 2.0f * sigmoid(2.0f * value) - 1.0f;
 }
 
-// The quotient of numbers that are not negative, itself below 2^20; `inverse` is about 1 / divisor. A
-// product of floats and its correction are far less than a division of integers.
+// The quotient of numbers that are not negative, itself below 2^20; `inverse` is about 1 / divisor.
+// A product of floats and its correction are far less than a division of integers.
 __device__ inline int quotient(int dividend, int divisor, float inverse) {
   const int guess = (int)((float)dividend * inverse);
   const int rest = dividend - guess * divisor;

@@ -2,13 +2,15 @@
 //
 // Moves  C*h*w features and T*h*w masks in, T*C out; 2*T*C*h*w operations. The floor is the
 //        features' bytes over the memory's bandwidth: at C = 256, 60 x 60, float16 1.8 MB.
-// How    One block sums whole planes of a few channels under up to TILE masks. The blocks do not
-//        share a plane: adding up their parts would take a second kernel, an output set to zero
-//        before, or a workspace, and a plan's plugin has none of them.
-//        Every block reads the masks anew, from the second-level cache. Two channels per block make
-//        128 blocks of 256 channels, about one for each multiprocessor; four, for many channels or
-//        more than TILE masks, halve that. The launch decides it, and the kernel reads it off the
-//        grid.
+// How    One block sums whole planes of a few channels under a few masks. The blocks do not share a
+//        plane: adding up their parts would take a second kernel, an output set to zero before, or
+//        a workspace, and a plan's plugin has none of them.
+//        What a block reads, others read, too, from the second-level cache: the masks with other
+//        channels, the channels with other masks. The launch decides on what makes about as many
+//        blocks as there are multiprocessors of 256 channels and reads least: two channels under up
+//        to three masks, or four channels under half of up to ten. Many channels are too large for
+//        the cache: there it is four channels under up to five masks, and the features are read
+//        once. The kernel reads it off the grid.
 //        A small map is a matter of latency: where h*w is a multiple of eight and the addresses
 //        allow it, a thread reads eight places at once, 16 bytes at a time, so that 60 x 60 places
 //        are one round of the loop, in which every load is under way before the first is used.
@@ -17,7 +19,6 @@
 
 constexpr int THREADS = 512;
 constexpr int WARPS = THREADS / WARP;
-constexpr int TILE = 5;  // masks
 constexpr float AREA_EPSILON = 5e-4f;
 
 __device__ constexpr int power_of_two(int least) {
@@ -48,7 +49,7 @@ __device__ void accumulate(const T* const (&planes)[CHANNELS], const float* cons
   }
 }
 
-// Up to MASKS of the `count` masks.
+// All `count` masks, up to MASKS, with the channels of this block.
 template <int MASKS, int CHANNELS, class T>
 __device__ void pool(const T* features, const float* masks, int count, int channels, int size,
                      int area, T* pooled) {
@@ -78,7 +79,7 @@ __device__ void pool(const T* features, const float* masks, int count, int chann
   if (lane % LANES == 0) partial[warp][lane / LANES] = sum;
   __syncthreads();
   const int t = threadIdx.x / CHANNELS, c = threadIdx.x % CHANNELS;
-  if (t < min(count, MASKS) && first + c < channels) {
+  if (t < count && first + c < channels) {
     float total = 0.0f, covered = 0.0f;
 #pragma unroll
     for (int w = 0; w < WARPS; ++w) {
@@ -90,27 +91,31 @@ __device__ void pool(const T* features, const float* masks, int count, int chann
   }
 }
 
-template <int CHANNELS, class T>
+template <class T>
 __device__ void masked_pool(const T* features, const float* masks, int count, int channels,
                             int size, int area, T* pooled) {
-  // A block for each TILE masks.
-  const int from = blockIdx.y * TILE;
+  const int share = (count + gridDim.y - 1) / gridDim.y, from = blockIdx.y * share;
+  const int own = min(share, count - from);
   masks += (size_t)from * size;
   pooled += (size_t)from * channels;
-  if (count == 1)
-    pool<1, CHANNELS>(features, masks, count, channels, size, area, pooled);
+  const bool two = gridDim.x * 2 >= channels;
+  if (share == 1 && two)
+    pool<1, 2>(features, masks, own, channels, size, area, pooled);
+  else if (share == 1)
+    pool<1, 4>(features, masks, own, channels, size, area, pooled);
+  else if (share <= 3 && two)
+    pool<3, 2>(features, masks, own, channels, size, area, pooled);
+  else if (share <= 3)
+    pool<3, 4>(features, masks, own, channels, size, area, pooled);
   else
-    pool<TILE, CHANNELS>(features, masks, count - from, channels, size, area, pooled);
+    pool<5, 4>(features, masks, own, channels, size, area, pooled);
 }
 
 #define ENTRY(NAME, T)                                                                         \
   extern "C" __global__ void __launch_bounds__(THREADS, 1)                                     \
       NAME(const T* __restrict__ features, const float* __restrict__ masks, int count,         \
            int channels, int size, int area, T* __restrict__ pooled) {                         \
-    if (gridDim.x * 2 >= channels)                                                             \
-      masked_pool<2>(features, masks, count, channels, size, area, pooled);                    \
-    else                                                                                       \
-      masked_pool<4>(features, masks, count, channels, size, area, pooled);                    \
+    masked_pool(features, masks, count, channels, size, area, pooled);                         \
   }
 ENTRY(masked_pool_f32, float)
 ENTRY(masked_pool_f16, __half)

@@ -55,8 +55,11 @@ def test_every_kernel_has_cases_that_a_wrong_result_would_fail(name: str) -> Non
 
 @pytest.mark.parametrize(
     "name",
-    ["masked_pool", "masked_shift_sum", "masked_pool_nhwc", "masked_shift_sum_nhwc", "postprocess"],
-)
+    [
+        "masked_pool", "masked_shift_sum", "masked_pool_nhwc", "masked_shift_sum_nhwc",
+        "forget_enhance", "postprocess",
+    ],
+)  # fmt: skip
 def test_addresses_that_allow_no_vectors_are_read_one_by_one(name: str, emulator) -> None:
     spec = KERNELS[name]
     cases = [case for case in CASES if case.kernel == name]

@@ -87,14 +87,23 @@ def test_symbolic_integers_give_what_pythons_do(name: str) -> None:
 def test_the_plan_of_a_launch_by_hand() -> None:
     plan = MASKED_POOL.plan("float16", [(1, 255, 60, 60), (5, 1, 60, 60)], area=1)
     assert plan.entry == "masked_pool_f16"
-    assert (plan.grid, plan.block, plan.shared) == ((128, 1, 1), (512, 1, 1), 0)
+    assert (plan.grid, plan.block, plan.shared) == ((64, 2, 1), (512, 1, 1), 0)
     assert plan.extras == (5, 255, 3600, 1)
     assert plan.outputs == (((5, 255), "float16"),)
 
 
 @pytest.mark.parametrize(
     ("count", "channels", "grid"),
-    [(1, 256, (128, 1, 1)), (6, 256, (64, 2, 1)), (1, 1023, (512, 1, 1)), (5, 1025, (257, 1, 1))],
+    [
+        (1, 256, (128, 1, 1)),
+        (3, 256, (128, 1, 1)),
+        (4, 256, (64, 2, 1)),
+        (10, 256, (64, 2, 1)),
+        (11, 256, (64, 3, 1)),
+        (1, 1023, (512, 1, 1)),
+        (5, 1025, (257, 1, 1)),
+        (6, 1024, (256, 2, 1)),
+    ],
 )
 def test_a_block_pools_two_channels_or_four(
     count: int, channels: int, grid: tuple[int, int, int]
@@ -145,7 +154,7 @@ def test_parameters_that_are_missing_or_unknown_are_told() -> None:
 
 def test_a_grid_beyond_the_limits_is_told() -> None:
     with pytest.raises(KernelError, match="65535"):
-        kernel("postprocess").plan("float32", [(1, 5, 5)], height=70000, width=5)
+        kernel("postprocess").plan("float32", [(1, 5, 5)], height=300000, width=5)
 
 
 def test_an_unknown_kernel_or_number_format_is_told() -> None:
