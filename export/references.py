@@ -1,18 +1,20 @@
 """What a bundle is measured against: the same model by other means.
 
-    torch          the model in torch, eager
-    compile        the same with torch.compile
-    onnx-whole     the model as drawn in the paper, one ONNX graph from photographs to masks
-    onnx-cached    the same, cut after the supports' features, which are kept
-    torch-kernels  the factorised stages in torch, with our kernels
+    torch                   the model in torch, eager
+    compile                 the same with torch.compile
+    onnx-whole              the model as drawn in the paper, one graph from photographs to masks
+    onnx-cached             the same, cut after the supports' features, which are kept
+    torch-kernels           the factorised stages in torch, with our kernels
+    torch-kernels-compiled  the same, the stages of a query by torch.compile
 
-All but the last compute in float32. They share the preparation of photographs with the bundle.
+All but the last two compute in float32. They share the preparation of photographs with the bundle.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,9 @@ from arnet.runtime.segmentation import ClassMasks, FewShotSegmenter, Segmentatio
 from arnet.runtime.tensors import check_supports, resize_nearest, sigmoid
 from arnet.segmenter import TorchSegmenter
 
-NAMES = ("torch", "compile", "onnx-whole", "onnx-cached", "torch-kernels")
+KERNELS = ("torch-kernels", "torch-kernels-compiled")
+"""The factorised stages with our kernels, as they are and by torch.compile."""
+NAMES = ("torch", "compile", "onnx-whole", "onnx-cached", *KERNELS)
 
 
 def contender(
@@ -53,7 +57,7 @@ def contender(
         size: side of the square image; None is that of the training.
         threads: processor threads; None for one per core.
         device: where those in torch compute, "cpu" or "cuda"; the others do on the processor.
-        options: of torch-kernels; None for the usual ones.
+        options: of those in ``KERNELS``; None for the usual ones.
 
     Raises:
         CheckpointError: it cannot be read.
@@ -68,11 +72,13 @@ def contender(
             f"{name} needs q1, s and q2; this model is without {' and '.join(left_out)}",
             "compare with torch",
         )
-    if name in ("torch", "compile", "torch-kernels") and threads:
+    if name in ("torch", "compile", *KERNELS) and threads:
         torch.set_num_threads(threads)
-    if name == "torch-kernels":
-        size = size or loaded.config.data.image_size
-        return TorchKernels(loaded.model, size, device, options or Options())
+    if name in KERNELS:
+        size, options = size or loaded.config.data.image_size, options or Options()
+        if name == "torch-kernels-compiled":
+            options = replace(options, compiled="inductor")
+        return TorchKernels(loaded.model, size, device, options)
     if name in ("torch", "compile"):
         segmenter = TorchSegmenter(loaded, f"{name} {checkpoint.name}", device, size)
         if name == "compile":

@@ -23,7 +23,7 @@ Word = TypeVar("Word", bound=str)
 TORCH = ("torch", "compile")
 """Contenders that compute what the checkpoint does, with which masks are compared."""
 
-AGAINST = (*TORCH, "onnx-whole", "onnx-cached", "torch-kernels")
+AGAINST = (*TORCH, "onnx-whole", "onnx-cached", "torch-kernels", "torch-kernels-compiled")
 """Every contender that ``arnet.export.references`` knows."""
 
 
