@@ -1,6 +1,7 @@
 """The factorised stages as they run fastest in torch on a GPU, with our kernels.
 
-The kernels take the place of the operations of ``operators``; all maps lie channels last, as
+The kernels take the place of the operations of ``operators``; all maps after the first convolution
+lie channels last, as
 cuDNN's half-precision convolutions want them; and the tap products are a matrix product whose
 result the shift-and-sum reads as it is.
 """
@@ -33,11 +34,11 @@ from arnet.runtime.preprocessing import MEAN, STD
 Precision = Literal["fp32", "fp16"]
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 
-KERNELS = (
+REPLACEABLE = (
     "masked_pool", "masked_shift_sum", "forget_enhance", "preprocess", "postprocess",
     "convolution_relu",
 )  # fmt: skip
-"""What can be left to the framework, to see what a kernel brings."""
+"""What can be left to the framework, to see what it brings: our kernels, and ``fused``."""
 
 
 def accelerated(
@@ -49,7 +50,7 @@ def accelerated(
         stages: in float32; they stay as they are.
         precision: what is computed in, with the islands of ``halve``.
         device: where.
-        without: those of ``KERNELS`` in whose place the framework's own operations run.
+        without: those of ``REPLACEABLE`` in whose place the framework's own operations run.
     """
     modules = halve(stages).modules if precision == "fp16" else copy.deepcopy(stages.modules)
     if precision == "fp16":
@@ -161,7 +162,7 @@ class Preparation(nn.Module):
         self.deviation: Tensor
 
     def forward(self, image: Tensor) -> Tensor:
-        """The pixels, channels last where they are in half precision."""
+        """The pixels, as planes."""
         if self.kernel:
             pixels: Tensor = torch.ops.arnet.preprocess(image, self.size, *MEAN, *STD, self.dtype)
             return pixels

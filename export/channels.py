@@ -37,8 +37,8 @@ def widened(convolution: nn.Module, inputs: int = 0, outputs: int = 0, at: int =
 def align(decode: nn.Module) -> None:
     """Bring the channels of a ``Decode`` in place to what tensor cores take: exact.
 
-    Channels of zeros stand between the masks and the refined features. All others are 0 or more, so
-    that they change no maximum over the channels; a mean over them is weighed the more.
+    Channels of zeros stand between the masks and the refined features. They change no maximum over
+    the channels, since a mask is 0 or more; a mean over the channels is weighed the more.
     """
     for module in decode.modules():
         if isinstance(module, SecondHalf):

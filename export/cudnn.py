@@ -7,7 +7,7 @@ two of the steps in half precision is never rounded here.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -78,11 +78,12 @@ def pyramid(
 def _side_by_side(
     x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], dilations: Sequence[int]
 ) -> list[Tensor]:
-    # On streams of their own: one of them alone leaves half of a large GPU idle. What a side
-    # stream allocates is used again only after it has waited for the main one, as it begins.
+    # On streams of their own: one of them alone leaves half of a large GPU idle. What a side stream
+    # allocates is used again only after it has waited, as it begins, for the one main stream that
+    # it belongs to.
     x = channels_last(x)
     main = torch.cuda.current_stream(x.device)
-    streams = [main, *_side_streams(x.device, len(weights) - 1)]
+    streams = [main, *_side_streams(main, len(weights) - 1)]
     for side in streams[1:]:
         side.wait_stream(main)
     results = []
@@ -111,9 +112,13 @@ def _branches(
     ]
 
 
-@cache
-def _side_streams(device: torch.device, count: int) -> list[torch.cuda.Stream]:
-    return [torch.cuda.Stream(device) for _ in range(count)]
+@lru_cache(maxsize=64)
+def _side_streams(main: torch.cuda.Stream, count: int) -> list[torch.cuda.Stream]:
+    found = [main]  # torch has few streams and gives them out in turn: none twice
+    while len(found) <= count:
+        stream = torch.cuda.Stream(main.device)
+        found += [] if stream in found else [stream]
+    return found[1:]
 
 
 def channels_last(x: Tensor) -> Tensor:

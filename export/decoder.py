@@ -180,7 +180,7 @@ class Refinement(nn.Module):
 
     def masks(self, given: dict[str, Tensor], q1: Tensor | None, s: Tensor | None) -> Tensor:
         """The pairs [q1; s], each as background and object, averaged or side by side."""
-        half = torch.full((1, 1, *self.places.grid), 0.5)
+        half = torch.full((1, 1, *self.places.grid), 0.5, device=given["query_refine"].device)
         if q1 is None and s is None:
             return half.expand(1, 4, -1, -1)
         known = q1 if q1 is not None else s

@@ -7,7 +7,8 @@
     torch-kernels           the factorised stages in torch, with our kernels
     torch-kernels-compiled  the same, the stages of a query by torch.compile
 
-All but the last two compute in float32. They share the preparation of photographs with the bundle.
+The last two compute in the precision of their options, all others in float32. They share the
+preparation of photographs with the bundle.
 """
 
 from __future__ import annotations
@@ -36,9 +37,9 @@ from arnet.runtime.segmentation import ClassMasks, FewShotSegmenter, Segmentatio
 from arnet.runtime.tensors import check_supports, resize_nearest, sigmoid
 from arnet.segmenter import TorchSegmenter
 
-KERNELS = ("torch-kernels", "torch-kernels-compiled")
+STAGED = ("torch-kernels", "torch-kernels-compiled")
 """The factorised stages with our kernels, as they are and by torch.compile."""
-NAMES = ("torch", "compile", "onnx-whole", "onnx-cached", *KERNELS)
+NAMES = ("torch", "compile", "onnx-whole", "onnx-cached", *STAGED)
 
 
 def contender(
@@ -57,7 +58,7 @@ def contender(
         size: side of the square image; None is that of the training.
         threads: processor threads; None for one per core.
         device: where those in torch compute, "cpu" or "cuda"; the others do on the processor.
-        options: of those in ``KERNELS``; None for the usual ones.
+        options: of those in ``STAGED``; None for the usual ones.
 
     Raises:
         CheckpointError: it cannot be read.
@@ -72,9 +73,9 @@ def contender(
             f"{name} needs q1, s and q2; this model is without {' and '.join(left_out)}",
             "compare with torch",
         )
-    if name in ("torch", "compile", *KERNELS) and threads:
+    if name in ("torch", "compile", *STAGED) and threads:
         torch.set_num_threads(threads)
-    if name in KERNELS:
+    if name in STAGED:
         size, options = size or loaded.config.data.image_size, options or Options()
         if name == "torch-kernels-compiled":
             options = replace(options, compiled="inductor")

@@ -16,7 +16,7 @@ from torch import Tensor
 from arnet.devices import choose_device
 from arnet.export.acceleration import (
     DTYPES,
-    KERNELS,
+    REPLACEABLE,
     Precision,
     Preparation,
     accelerated,
@@ -45,8 +45,8 @@ class Options:
         precision: what is computed in.
         graphs: how queries are captured.
         without: kernels in whose place the framework's own operations run.
-        compiled: backend of torch.compile for the stages of a query, such as "inductor", which
-            takes a minute; empty to leave them as they are.
+        compiled: backend of torch.compile for the stages of a query, such as "inductor", with
+            which the first query takes some 15 seconds; empty to leave them as they are.
     """
 
     precision: Precision = "fp32"
@@ -57,10 +57,10 @@ class Options:
 
 def ablations(options: Options) -> dict[str, Options]:
     """The same with one thing left out each, by what is left out."""
-    found = {f"no {name}": replace(options, without=(name,)) for name in KERNELS}
+    found = {f"no {name}": replace(options, without=(name,)) for name in REPLACEABLE}
     return {
         **found,
-        "no kernels": replace(options, without=KERNELS),
+        "no kernels": replace(options, without=REPLACEABLE),
         **{
             "no graphs": replace(options, graphs="none"),
             "a graph per stage": replace(options, graphs="stages"),
@@ -85,10 +85,10 @@ class TorchKernels:
         Raises:
             ConfigError: there is no such device or kernel, or the model refines every class alone.
         """
-        if unknown := sorted(set(options.without) - set(KERNELS)):
+        if unknown := sorted(set(options.without) - set(REPLACEABLE)):
             raise ConfigError(
                 f"there is no kernel {', '.join(unknown)} to leave out",
-                f"they are {', '.join(KERNELS)}",
+                f"they are {', '.join(REPLACEABLE)}",
             )
         self.stages = model if isinstance(model, Stages) else factorise(model, size)
         if not self.stages.layout.together:
@@ -164,7 +164,7 @@ class TorchKernels:
             "device": str(self.device),
             "precision": options.precision,
             "graphs": options.graphs if self.device.type == "cuda" else "none",
-            "kernels": ", ".join(k for k in KERNELS if k not in options.without) or "none",
+            "kernels": ", ".join(k for k in REPLACEABLE if k not in options.without) or "none",
             "compiled": options.compiled or "no",
             "input_size": self.size,
         }
@@ -213,7 +213,7 @@ class TorchKernels:
         joined = {"shares": weights.to(self.device)}
         for name in states[0]:
             value = torch.cat([state[name] for state in states])
-            if value.dim() == 4:
+            if value.dim() == 4 and name != "prior":  # which is no map
                 value = value.contiguous(memory_format=torch.channels_last)
             joined[name] = value
         return joined

@@ -15,6 +15,7 @@ _COLOURS = [f"{kind}_{name}" for kind in ("mean", "deviation") for name in ("red
 _MARGINS = (Tensor("margins", ("N", "h", "w")),)
 _SIZE = {"height": int, "width": int}
 _ENLARGED = ("h", "w", "height", "width")
+_PLACES = ("height*h*2 + height*2", "width*w*2 + width*2")  # of pixels between cells
 _BLOCKS_OF_A_LINE = "cdiv(width, 512)"  # 128 threads make four pixels each
 _BLOCKS_OF_A_COLUMN = "cdiv(height, 4)"  # of as many rows
 
@@ -52,6 +53,7 @@ MASKED_POOL_RESIZED = KernelSpec(
     grid=("cdiv(C, 16)", "1", "1"),
     block=("512", "1", "1"),
     reference=reference.masked_pool_resized,
+    whole=("h*H*2 + H*2 + h*3", "w*W*2 + W*2 + w*3"),  # as of preprocess
 )
 
 MASKED_SHIFT_SUM = KernelSpec(
@@ -130,6 +132,8 @@ PREPROCESS = KernelSpec(
     grid=("cdiv(size, 64)", "cdiv(size, 4)", "1"),
     block=("256", "1", "1"),
     reference=reference.preprocess,
+    # Centres of new pixels, in units in which all places are whole.
+    whole=("size*H*2 + H*2 + size*3", "size*W*2 + W*2 + size*3"),
 )
 
 POSTPROCESS = KernelSpec(
@@ -142,6 +146,7 @@ POSTPROCESS = KernelSpec(
     grid=(_BLOCKS_OF_A_LINE, _BLOCKS_OF_A_COLUMN, "N"),
     block=("128", "1", "1"),
     reference=reference.postprocess,
+    whole=_PLACES,
 )
 
 POSTPROCESS_MASK = KernelSpec(
@@ -154,6 +159,7 @@ POSTPROCESS_MASK = KernelSpec(
     grid=(_BLOCKS_OF_A_LINE, _BLOCKS_OF_A_COLUMN, "N"),
     block=("128", "1", "1"),
     reference=reference.postprocess_mask,
+    whole=_PLACES,
 )
 
 POSTPROCESS_LABELS = KernelSpec(
@@ -166,6 +172,7 @@ POSTPROCESS_LABELS = KernelSpec(
     grid=(_BLOCKS_OF_A_LINE, _BLOCKS_OF_A_COLUMN, "1"),
     block=("128", "1", "1"),
     reference=reference.postprocess_labels,
+    whole=_PLACES,
 )
 
 KERNELS = {

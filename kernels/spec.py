@@ -75,6 +75,7 @@ class KernelSpec:
         reference: the same in NumPy, float32: (inputs..., **parameters) to the first output.
         parameters: what is neither a tensor nor in a tensor's shape, with its type.
         shared: an expression, bytes of dynamic shared memory.
+        whole: expressions of what the kernel computes with int32.
     """
 
     name: str
@@ -87,11 +88,13 @@ class KernelSpec:
     reference: Callable[..., NDArray[Any]]
     parameters: Mapping[str, type]
     shared: str = "0"
+    whole: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         known = {size for tensor in self.inputs for size in tensor.shape} | set(self.parameters)
         shapes = [size for tensor in (*self.inputs, *self.outputs) for size in tensor.shape]
-        for text in (*shapes, *self.extras, *self.grid, *self.block, self.shared):
+        launch = (*self.extras, *self.grid, *self.block, self.shared, *self.whole)
+        for text in (*shapes, *launch):
             if unknown := names_in(text) - known:
                 raise ValueError(f"{self.name}: {text!r} has unknown names {sorted(unknown)}")
             floats = {name for name in names_in(text) if self.parameters.get(name) is float}
@@ -163,8 +166,9 @@ class KernelSpec:
             raise KernelError(
                 f"{self.name} cannot be launched with {grid} blocks, at most {MAX_GRID}."
             )
-        if any(not -MAX_INT32 <= number <= MAX_INT32 for number in extras):
-            raise KernelError(f"{self.name}: {extras} are not all int32.")
+        numbers = (*extras, *all_of(self.whole))
+        if any(not -MAX_INT32 <= number <= MAX_INT32 for number in numbers):
+            raise KernelError(f"{self.name}: {numbers} are not all int32.")
         return Plan(
             self.entry(variant),
             (grid[0], grid[1], grid[2]),

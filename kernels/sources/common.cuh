@@ -7,6 +7,8 @@
 
 constexpr int WARP = 32;
 constexpr unsigned ALL_LANES = 0xffffffffu;
+// Added to the area of a mask, in cells, so that an empty mask pools to zero.
+constexpr float AREA_EPSILON = 5e-4f;
 
 __device__ inline float to_float(float value) { return value; }
 __device__ inline float to_float(__half value) { return __half2float(value); }
@@ -81,13 +83,13 @@ __device__ inline float warp_sums(float (&values)[N]) {
   return values[0];
 }
 
-// Both to a unit in the last place of 1, which is what the results are rounded to.
+// Both within 5e-7 of the true value, which is less than half precision tells apart.
 __device__ inline float sigmoid(float value) { return __fdividef(1.0f, 1.0f + __expf(-value)); }
 __device__ inline float hyperbolic_tangent(float value) {
   return 2.0f * sigmoid(2.0f * value) - 1.0f;
 }
 
-// The quotient of numbers that are not negative, itself below 2^20; `inverse` is about 1 / divisor.
+// The quotient of numbers that are not negative, itself below 2^21; `inverse` is about 1 / divisor.
 // A product of floats and its correction are far less than a division of integers.
 __device__ inline int quotient(int dividend, int divisor, float inverse) {
   const int guess = (int)((float)dividend * inverse);

@@ -19,7 +19,6 @@
 
 constexpr int THREADS = 512;
 constexpr int WARPS = THREADS / WARP;
-constexpr float AREA_EPSILON = 5e-4f;
 
 __device__ constexpr int power_of_two(int least) {
   int power = 1;

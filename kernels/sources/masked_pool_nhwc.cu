@@ -13,7 +13,6 @@ constexpr int THREADS = 512;
 constexpr int WARPS = THREADS / WARP;
 constexpr int MANY = 512;  // channels; the launch counts on it
 constexpr int SHARED = WARPS * 64;  // of all paths' partial sums the most
-constexpr float AREA_EPSILON = 5e-4f;
 
 template <int TILE, int N, bool TOGETHER, class T>
 __device__ void pool(const T* features, const float* masks, int count, int channels, int size,

@@ -20,7 +20,6 @@ constexpr int THREADS = ROWS * COLUMNS;     // one for each
 constexpr int CHANNELS = THREADS / WARP;    // of a block, a warp for each
 constexpr int STRIP = 512;                  // pixels
 constexpr int TILE = 10;                    // masks
-constexpr float AREA_EPSILON = 5e-4f;
 
 // The share of this thread's cell, of the patch at `top` and `left`, that a mask covers.
 __device__ inline float coverage(const float* mask, int old_height, int old_width, int height,

@@ -162,6 +162,13 @@ def test_our_kernels_in_torch_are_taken_apart(
     assert records["bundle"]["accuracy"]["largest_difference"] > 0.1  # another model
 
 
+def test_the_command_names_every_reference() -> None:
+    from arnet.cli.bench import AGAINST
+    from arnet.export.references import NAMES
+
+    assert AGAINST == NAMES
+
+
 # Bad input.
 
 

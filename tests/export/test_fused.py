@@ -22,8 +22,12 @@ CONFIGURATIONS = {
     "layer2 alone": ("model.backbone.layers=[layer2]",),
     "output stride 16": ("model.backbone.output_stride=16",),
     "no reduction": ("model.reduce=false",),
+    "one MPM": ("model.share_mpm=true",),
+    "without MPM1": ("model.without=[mpm1]",),
+    "without both": ("model.without=[mpm1,mpm2]",),
+    "the best of the shots": ("model.fusion=mask",),
     "batch norm": ("model.norm=batch",),
-    "attention on the residual": ("model.cbam=residual",),
+    "attention on the residual": ("model.cbam=residual", "model.prior=5"),
 }
 
 
@@ -31,7 +35,8 @@ CONFIGURATIONS = {
 def test_a_model_with_fused_and_aligned_convolutions_gives_the_same(
     name, random_model, make_task, drive, gap
 ) -> None:
-    model, task = random_model(*CONFIGURATIONS[name]), make_task((2, 1))
+    model = random_model(*CONFIGURATIONS[name])
+    task = make_task((3,) if "fusion" in str(CONFIGURATIONS[name]) else (2, 1))
     plain, changed = factorise(model, 65), factorise(model, 65)
     align(changed.modules["decode"])
     for stage, module in changed.modules.items():

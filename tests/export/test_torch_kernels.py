@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from arnet.export.acceleration import KERNELS
+from arnet.export.acceleration import REPLACEABLE
 from arnet.export.operators import operators_of
 from arnet.export.torch_kernels import Options, TorchKernels, ablations
 from arnet.runtime.errors import ConfigError
@@ -40,7 +40,7 @@ def gap(found, expected) -> float:
     ("options", "bound"),
     [
         (Options(), 1e-4),
-        (Options(without=KERNELS), 1e-4),
+        (Options(without=REPLACEABLE), 1e-4),
         (Options(graphs="none"), 1e-4),
         (Options(precision="fp16"), 2e-2),
     ],
@@ -65,8 +65,8 @@ def test_nothing_of_the_operations_is_left_but_what_was_asked_for(checkpoint) ->
     assert names == {"MaskedPool", "KernelShiftSum"}
     assert "masked_pool" not in without.describe()["kernels"]
     assert {name: set(o.without) for name, o in ablations(Options()).items() if o.without} == {
-        **{f"no {name}": {name} for name in KERNELS},
-        "no kernels": set(KERNELS),
+        **{f"no {name}": {name} for name in REPLACEABLE},
+        "no kernels": set(REPLACEABLE),
     }
 
 
@@ -109,13 +109,18 @@ def to_a_gpu_that_is_not_there(module: nn.Module) -> None:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
-@pytest.mark.parametrize("without", [(), KERNELS], ids=["kernels", "no kernels"])
+@pytest.mark.parametrize("without", [(), REPLACEABLE], ids=["kernels", "no kernels"])
+@pytest.mark.parametrize(
+    "changed",
+    [(), ("model.prior=5",), ("model.without=[mpm1]",), ("model.without=[mpm2]",)],
+    ids=str,
+)
 def test_on_a_gpu_nothing_is_left_on_the_processor(
-    precision, without, checkpoint, episodes
+    changed, precision, without, random_model, episodes
 ) -> None:
     """With tensors that have a device and no values: any mixture would be refused."""
     options = Options(precision=precision, without=without)
-    segmenter = TorchKernels(checkpoint.model, 65, "cpu", options)
+    segmenter = TorchKernels(random_model(*changed), 65, "cpu", options)
     dtype = {"fp32": torch.float32, "fp16": torch.float16}[precision]
     with FakeTensorMode(), torch.inference_mode():
         segmenter.device = torch.device("cuda", 0)
@@ -128,10 +133,11 @@ def test_on_a_gpu_nothing_is_left_on_the_processor(
             assert {tensor.device.type for tensor in found.values()} == {"cuda"}, name
             tensors.update(found)
         assert tensors["labels"].shape == (60, 80)
-        assert tensors["features"].dtype == tensors["query_taps"].dtype == dtype
+        assert tensors["features"].dtype == dtype
         # As the kernel and the convolutions read them: nothing has to be copied.
         joined = segmenter.joined(states)
-        for tensor in (tensors["features"], tensors["query_taps"], joined["self"], joined["match"]):
+        maps = [tensors.get("features"), tensors.get("query_taps"), joined.get("self")]
+        for tensor in (one for one in maps if one is not None):
             assert tensor.is_contiguous(memory_format=torch.channels_last)
 
 

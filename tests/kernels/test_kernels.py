@@ -57,19 +57,19 @@ def test_every_kernel_has_cases_that_a_wrong_result_would_fail(name: str) -> Non
     "name",
     [
         "masked_pool", "masked_shift_sum", "masked_pool_nhwc", "masked_shift_sum_nhwc",
-        "forget_enhance", "postprocess",
+        "forget_enhance", "preprocess", "postprocess", "postprocess_mask", "postprocess_labels",
     ],
 )  # fmt: skip
 def test_addresses_that_allow_no_vectors_are_read_one_by_one(name: str, emulator) -> None:
     spec = KERNELS[name]
-    cases = [case for case in CASES if case.kernel == name]
-    for case in cases[:20]:
+    cases = [case for case in CASES if case.kernel == name and case.inputs[0].size < 10**5]
+    for case in cases:
         inputs = []
         for array in case.inputs:
-            memory = np.zeros(array.size + 1, np.float32)
+            memory = np.zeros(array.size + 1, array.dtype)
             memory[1:] = array.ravel()
             inputs.append(memory[1:].reshape(array.shape))
-            assert inputs[-1].ctypes.data % 8 == 4
+            assert inputs[-1].ctypes.data % 8 == array.itemsize
         found = emulator(spec.source).run(spec, "float32", inputs, case.parameters)
         assert difference(case, found, inputs) <= TOLERANCE["float32"]
 

@@ -168,3 +168,19 @@ def test_an_unknown_kernel_or_number_format_is_told() -> None:
 def test_a_spec_with_a_mistake_is_refused(extras: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match=r"postprocess_mask|left"):
         replace(POSTPROCESS_MASK, extras=extras)
+
+
+@pytest.mark.parametrize("name", ["preprocess", "postprocess_labels", "masked_pool_resized"])
+def test_what_int32_does_not_hold_is_refused(name: str) -> None:
+    spec = KERNELS[name]
+    if name == "preprocess":
+        colours = {key: 0.5 for key in spec.parameters if key != "size"}
+        spec.plan("float32", [(100, 2_000_000, 3)], size=473, **colours)
+        with pytest.raises(KernelError, match="not all int32"):
+            spec.plan("float32", [(100, 2_300_000, 3)], size=473, **colours)
+    elif name == "postprocess_labels":
+        with pytest.raises(KernelError, match="not all int32"):
+            spec.plan("float32", [(1, 60, 60)], height=20, width=20_000_000, threshold=0.0)
+    else:
+        with pytest.raises(KernelError, match="not all int32"):
+            spec.plan("float32", [(1, 3, 2, 600), (1, 1, 2, 2_000_000)], area=1)
