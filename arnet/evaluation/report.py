@@ -14,9 +14,9 @@ from arnet.checkpoint import Checkpoint
 from arnet.config import Config
 from arnet.config_file import config_from_dict, config_to_dict, with_model
 from arnet.data import EvaluationEpisodes, SegmentationDataset
+from arnet.evaluation.encoder import Annotation, Encoder
 from arnet.evaluation.evaluator import Scores, evaluate
 from arnet.evaluation.predictors import (
-    Annotation,
     ARNetPredictor,
     OriginalSizePredictor,
     Predictor,
@@ -164,21 +164,22 @@ def _predictors(
 ) -> dict[str, Predictor]:
     square = request.protocol.size == "square"
     found: dict[str, Predictor] = {}
-    source = None
+    encoder = None
     if square or request.baseline:
         source = open_source(config, dataset, model.backbone, False, caching)
+        encoder = Encoder(model, source, request.precision)
     if square:
-        assert source is not None
-        found["arnet"] = ARNetPredictor(model, source, request.precision)
+        assert encoder is not None
+        found["arnet"] = ARNetPredictor(encoder)
     else:
         found["arnet"] = OriginalSizePredictor(
             model, dataset, request.protocol.scales, request.precision
         )
     if request.baseline:
-        assert source is not None
-        found["baseline"] = PrototypeBaseline(model.backbone, source)
+        assert encoder is not None
+        found["baseline"] = PrototypeBaseline(model.backbone, encoder.source)
         if model.config.prior:
-            found["prior"] = PriorAlone(model, source)
+            found["prior"] = PriorAlone(encoder)
     return found
 
 

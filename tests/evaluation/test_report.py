@@ -7,6 +7,7 @@ import torch
 from arnet.checkpoint import load_checkpoint, save_checkpoint
 from arnet.data import EvaluationEpisodes, open_dataset
 from arnet.evaluation import report
+from arnet.evaluation.encoder import Encoder
 from arnet.evaluation.evaluator import evaluate
 from arnet.evaluation.predictors import ARNetPredictor
 from arnet.evaluation.protocols import PROTOCOLS, get_protocol
@@ -37,9 +38,8 @@ def test_mean_and_deviation_over_the_seeds(checkpoint, shapes):
     config = checkpoint.config.data
     from arnet.inputs import ImageInput
 
-    predictor = ARNetPredictor(
-        checkpoint.model, ImageInput(dataset, config.image_size, config.augment)
-    )
+    images = ImageInput(dataset, config.image_size, config.augment)
+    predictor = ARNetPredictor(Encoder(checkpoint.model, images))
     values = [
         evaluate(predictor, dataset, EvaluationEpisodes(dataset, None, 1, 4, seed, "random"))
         .meters["q2"]
