@@ -21,13 +21,14 @@ from arnet.devices import autocast
 from arnet.inputs import InputSource
 from arnet.modeling import ARNet
 from arnet.modeling.arnet import FirstMasks, QueryFeatures, SupportState
+from arnet.modeling.prior import answers, nearest, unit_cells
 from arnet.runtime.annotations.shapes import boxes_from_mask
 
 Annotation = Literal["mask", "box"]
 IMAGES_KEPT = 320
-"""At 257² some 2 MB each in bfloat16 and 6 MB in float32."""
+"""At 257² up to 10 MB each, most of it the frozen features of queries where there is a prior."""
 PAIRS_KEPT = 32_768
-"""At 257² some 9 kB each in bfloat16 and 17 kB in float32."""
+"""At 257² up to 26 kB each."""
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
@@ -61,9 +62,12 @@ class Encoder:
         self.precision = precision
         self.device = next(model.parameters()).device
         self._queries: Recent[str, QueryFeatures] = Recent(IMAGES_KEPT)
+        self._cells: Recent[str, Tensor] = Recent(IMAGES_KEPT)
         self._supports: Recent[tuple[str, int, Annotation], tuple[SupportState, Tensor]]
         self._supports = Recent(IMAGES_KEPT)
         self._pairs: Recent[tuple[str, str, int, Annotation], FirstMasks] = Recent(PAIRS_KEPT)
+        self._near: Recent[tuple[str, str, int, Annotation], Tensor] = Recent(PAIRS_KEPT)
+        self._priors: Recent[tuple[Episode, Annotation], Tensor] = Recent(PAIRS_KEPT)
 
     def autocast(self) -> torch.autocast:
         """The precision asked for."""
@@ -76,9 +80,8 @@ class Encoder:
             features, _ = self._read(image_id)
             with self.autocast():
                 encoded = self.model.encode_query(features.float())
-            # As precise as they were read, which is exact, and without the other layers.
-            deep = self.model.deepest(features)
-            return QueryFeatures(encoded.features, None if deep is None else deep.clone())
+            # Without the deepest layer, which is large: `prior` keeps what it needs of it.
+            return QueryFeatures(encoded.features)
 
         return self._queries.get(image_id, make)
 
@@ -93,6 +96,40 @@ class Encoder:
         pairs = [self._pair(episode, name, annotation) for name in episode.supports]
         q1, s = zip(*pairs, strict=True)
         return _joined(q1), _joined(s)
+
+    def prior(self, episode: Episode, annotation: Annotation) -> Tensor | None:
+        """The prior's similarity map (1, 1, h, w), as `ARNet.prior` gives it."""
+        if not self.model.config.prior:
+            return None
+
+        def make() -> Tensor:
+            cells = self._unit_cells(episode.query)
+            near = [self._nearest(episode, name, annotation) for name in episode.supports]
+            state, _ = self.supports(episode, annotation)
+            assert state.prior is not None
+            pair = state.prior[:, :, :, 0].float().mean(dim=1)
+            answer = answers(cells, pair, torch.stack(near, dim=1).amax(dim=1))
+            return answer.view(1, 1, *state.features.shape[-2:])
+
+        return self._priors.get((episode, annotation), make)
+
+    def _unit_cells(self, image_id: str) -> Tensor:
+        def make() -> Tensor:
+            deep = self.model.deepest(self._read(image_id)[0])
+            assert deep is not None
+            return unit_cells(deep)
+
+        return self._cells.get(image_id, make)
+
+    def _nearest(self, episode: Episode, support: str, annotation: Annotation) -> Tensor:
+        """Similarity (1, 2, h * w) of the query to the nearest local prototypes of one support."""
+
+        def make() -> Tensor:
+            state, _ = self._support(support, episode.class_id, annotation)
+            assert state.prior is not None
+            return nearest(state.prior[:, 0, :, 1:].float(), self._unit_cells(episode.query))
+
+        return self._near.get((episode.query, support, episode.class_id, annotation), make)
 
     def _support(
         self, image_id: str, class_id: int, annotation: Annotation

@@ -24,7 +24,6 @@ from arnet.inputs import InputSource
 from arnet.modeling import ARNet, Backbone
 from arnet.modeling.layers import resize_mask
 from arnet.modeling.margins import Margins, margins_of, upsample
-from arnet.modeling.prior import similarity
 from arnet.runtime.errors import ConfigError
 
 
@@ -39,8 +38,16 @@ class Predictor(Protocol):
 class ARNetPredictor:
     """An ARNet on squares of its input size."""
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: Encoder, model: ARNet | None = None) -> None:
+        """Take an encoder.
+
+        Args:
+            encoder: encodes the images with its model.
+            model: refines the masks; one with the same weights and another fusion, or None for that
+                of the encoder.
+        """
         self.encoder = encoder
+        self.model = encoder.model if model is None else model.eval()
 
     @torch.inference_mode()
     def __call__(self, episode: Episode, annotation: Annotation) -> Margins:
@@ -48,8 +55,9 @@ class ARNetPredictor:
         query = self.encoder.query(episode.query)
         state, labels = self.encoder.supports(episode, annotation)
         q1, s = self.encoder.first_masks(episode, annotation)
+        prior = self.encoder.prior(episode, annotation)
         with self.encoder.autocast():
-            prediction = self.encoder.model.refine(query, state, q1, s)
+            prediction = self.model.refine(query, state, q1, s, prior)
         return margins_of(prediction, labels)
 
 
@@ -157,8 +165,7 @@ class PriorAlone:
     @torch.inference_mode()
     def __call__(self, episode: Episode, annotation: Annotation) -> Margins:
         """See ``Predictor``."""
-        deep = self.encoder.query(episode.query).deep
-        prototypes = self.encoder.supports(episode, annotation)[0].prior
-        if deep is None or prototypes is None:
+        prior = self.encoder.prior(episode, annotation)
+        if prior is None:
             raise ConfigError("this model has no prior", "model.prior=20 trains one that has")
-        return Margins(similarity(deep, prototypes)[0, 0].cpu())
+        return Margins(prior[0, 0].cpu())

@@ -210,7 +210,7 @@ class ARNet(nn.Module):
 
     def decode(self, query: QueryFeatures, state: SupportState) -> Prediction:
         """The three masks, from the query's features and a state."""
-        return self.refine(query, state, *self.first_masks(query, state))
+        return self.refine(query, state, *self.first_masks(query, state), self.prior(query, state))
 
     def first_masks(self, query: QueryFeatures, state: SupportState) -> FirstMasks:
         """Logits q1 and s.
@@ -230,10 +230,21 @@ class ARNet(nn.Module):
         q1, s = (None if maps is None else maps.unflatten(0, (-1, shots)) for maps in (q1, s))
         return q1, s
 
+    def prior(self, query: QueryFeatures, state: SupportState) -> Tensor | None:
+        """The prior's similarity map (B, 1, h, w); None where the model has no prior."""
+        if query.deep is None or state.prior is None:
+            return None
+        return similarity(query.deep, state.prior)
+
     def refine(
-        self, query: QueryFeatures, state: SupportState, q1: Tensor | None, s: Tensor | None
+        self,
+        query: QueryFeatures,
+        state: SupportState,
+        q1: Tensor | None,
+        s: Tensor | None,
+        prior: Tensor | None,
     ) -> Prediction:
-        """The prediction, from the query's features, a state and the first masks of both."""
+        """The prediction, from the query's features, a state, their first masks and the prior."""
         if "mrm" in self.config.without:
             assert q1 is not None
             return Prediction(q1, s, q1.mean(dim=1))
@@ -243,7 +254,7 @@ class ARNet(nn.Module):
             maps = self._mask_of(flat, like=state.features.flatten(0, 1))
             return maps.unflatten(0, (-1, state.shots))
 
-        return Prediction(q1, s, self._refine(query, state, maps_of(q1), maps_of(s)))
+        return Prediction(q1, s, self._refine(query, state, maps_of(q1), maps_of(s), prior))
 
     def _compete(
         self, query: QueryFeatures, states: dict[str, SupportState], found: dict[str, Prediction]
@@ -273,12 +284,16 @@ class ARNet(nn.Module):
             maps = hard + (maps - maps.detach())
         return maps
 
-    def _refine(self, query: QueryFeatures, state: SupportState, q1: Tensor, s: Tensor) -> Tensor:
+    def _refine(
+        self,
+        query: QueryFeatures,
+        state: SupportState,
+        q1: Tensor,
+        s: Tensor,
+        prior: Tensor | None,
+    ) -> Tensor:
         """q2 (B, 2, h, w) of the masks q1 and s (B, k, 2, h, w), by the chosen fusion."""
-        features, prior = query.features, None
-        if query.deep is not None and state.prior is not None:
-            prior = similarity(query.deep, state.prior)
-        vectors = state.vectors
+        features, vectors = query.features, state.vectors
         if self.config.refine_vector == "predicted":
             vectors = masked_pool(
                 state.features.flatten(0, 1), s[:, :, 1:].flatten(0, 1), self.config.pooling

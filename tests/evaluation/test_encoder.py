@@ -35,7 +35,9 @@ def answer(encoder, episode, annotation="mask"):
     with torch.inference_mode():
         query = encoder.query(episode.query)
         state, labels = encoder.supports(episode, annotation)
-        return *encoder.first_masks(episode, annotation), query.features, state.vectors, labels
+        first = encoder.first_masks(episode, annotation)
+        prior = encoder.prior(episode, annotation)
+        return *first, prior, query.features, state.vectors, labels
 
 
 def test_boxes_are_filled_and_larger_than_masks():
@@ -71,24 +73,27 @@ def test_it_answers_as_the_model_at_once(make_model, source):
         )
         with torch.no_grad():
             state = model.encode_support(images[1:], masks)
-            whole = model.decode(model.encode_query(model.backbone(images[:1])), state)
-        q1, s, *_, labels = answer(Encoder(model, source), episode)
+            query = model.encode_query(model.backbone(images[:1]))
+            whole, prior = model.decode(query, state), model.prior(query, state)
+        q1, s, found, *_, labels = answer(Encoder(model, source), episode)
         torch.testing.assert_close(q1, whole.q1)
         torch.testing.assert_close(s, whole.s)
+        torch.testing.assert_close(found, prior)
         assert torch.equal(labels == 1, masks == 1)
 
 
 def test_masks_and_boxes_and_classes_are_kept_apart(make_model, source):
     encoder = Encoder(make_model(), source)
-    by_mask, by_box = (answer(encoder, EPISODES[0], a)[3] for a in ("mask", "box"))
+    by_mask, by_box = (answer(encoder, EPISODES[0], a)[4] for a in ("mask", "box"))
     assert not torch.allclose(by_mask, by_box)
-    other = answer(encoder, Episode(2, "p0", ("p2", "p4")))[3]
+    other = answer(encoder, Episode(2, "p0", ("p2", "p4")))[4]
     assert not torch.allclose(by_mask, other)
 
 
-def test_without_the_first_masks(make_model, source):
+def test_without_the_first_masks_and_the_prior(make_model, source):
     encoder = Encoder(make_model("without=[mpm1, mpm2]"), source)
     assert encoder.first_masks(EPISODES[0], "mask") == (None, None)
+    assert encoder.prior(EPISODES[0], "mask") is None
 
 
 def test_only_so_many_are_kept():

@@ -153,6 +153,18 @@ def test_another_fusion_or_fewer_parts_with_the_same_weights(checkpoint):
     assert "model.fusion=attention" in caught.value.hint
 
 
+def test_fusions_are_compared_as_if_each_were_evaluated_alone(checkpoint):
+    result = run(checkpoint, shots=2, against=("mask",))
+    alone = run(report.change_model(checkpoint, fusion="mask"), shots=2)
+    assert result["against"] == {"mask": alone["scores"]["q2"]}
+    assert result["scores"] == run(checkpoint, shots=2)["scores"]
+    assert result["against"]["mask"] != result["scores"]["q2"]
+    with pytest.raises(CheckpointError, match="shot_attention"):
+        run(checkpoint, against=("attention",))
+    with pytest.raises(ConfigError, match="no fusions at once"):
+        run(checkpoint, protocol=replace(get_protocol("canet"), episodes=2), against=("mask",))
+
+
 def test_the_data_of_this_machine(checkpoint):
     config = report.data_config(checkpoint, root="elsewhere", fold=None, cache=None)
     assert config.data.root == "elsewhere" and config.data.cache == ""
