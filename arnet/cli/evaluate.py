@@ -45,6 +45,13 @@ def evaluate(
         Literal["cmm", "attention", "mask"] | None,
         typer.Option(help="How k shots are joined, in place of the checkpoint's way (Table 6)."),
     ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            help="Other ways to join the shots on the same episodes, with commas: q2 of each is "
+            "one more column, and costs little."
+        ),
+    ] = None,
     without: Annotated[
         str | None,
         typer.Option(help="Parts to leave out: mpm1, mpm2, mrm, with commas (Table 5)."),
@@ -124,6 +131,7 @@ def evaluate(
         console.split_words(classes) if classes else (),
         baseline,
         PRECISIONS[precision],
+        tuple(name for name in console.split_words(against or "") if name),
     )
     settings = report.data_config(
         loaded, root=data, kind=kind, fold=fold, cache=cache, image_size=size
@@ -162,6 +170,7 @@ def _show(result: dict[str, Any]) -> None:
     )
     columns = {**result["scores"]}
     columns |= {name: result[name] for name in ("baseline", "prior") if name in result}
+    columns |= {f"q2, {name}": score for name, score in result.get("against", {}).items()}
     scores = list(columns.values())
     several = len(protocol["seeds"]) > 1
 

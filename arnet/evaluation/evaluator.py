@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from arnet.data.dataset import SegmentationDataset
 from arnet.data.episodes import Episode
 from arnet.data.transforms import binary_mask
+from arnet.evaluation.encoder import Annotation
 from arnet.evaluation.metrics import Border, IoUMeter
-from arnet.evaluation.predictors import Annotation, Predictor
+from arnet.evaluation.predictors import Predictor
 from arnet.modeling.margins import upsample
 
 OUTPUTS = ("q1", "s", "q2")

@@ -6,25 +6,25 @@ the evaluator brings them to the size of the labels.
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from functools import partial
+from typing import Protocol
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from arnet.data.dataset import SegmentationDataset
 from arnet.data.episodes import Episode
 from arnet.data.transforms import binary_mask, normalize, resize, to_tensors
 from arnet.devices import autocast
+from arnet.evaluation.encoder import IMAGES_KEPT, Annotation, Encoder, Recent, guide_masks
 from arnet.inputs import InputSource
 from arnet.modeling import ARNet, Backbone
 from arnet.modeling.layers import resize_mask
 from arnet.modeling.margins import Margins, margins_of, upsample
-from arnet.modeling.prior import prototypes, similarity
-from arnet.runtime.annotations.shapes import boxes_from_mask
 from arnet.runtime.errors import ConfigError
-
-Annotation = Literal["mask", "box"]
 
 
 class Predictor(Protocol):
@@ -38,30 +38,26 @@ class Predictor(Protocol):
 class ARNetPredictor:
     """An ARNet on squares of its input size."""
 
-    def __init__(
-        self, model: ARNet, source: InputSource, precision: torch.dtype = torch.float32
-    ) -> None:
-        self.model = model.eval()
-        self.source = source
-        self.precision = precision
+    def __init__(self, encoder: Encoder, model: ARNet | None = None) -> None:
+        """Take an encoder.
+
+        Args:
+            encoder: encodes the images with its model.
+            model: refines the masks; one with the same weights and another fusion, or None for that
+                of the encoder.
+        """
+        self.encoder = encoder
+        self.model = encoder.model if model is None else model.eval()
 
     @torch.inference_mode()
     def __call__(self, episode: Episode, annotation: Annotation) -> Margins:
         """See ``Predictor``."""
-        device = next(self.model.parameters()).device
-        query, support, labels = read_episode(self.source, episode)
-        guides = guide_masks(labels, annotation)
-        with autocast(device, self.precision):
-            if not self.source.features:
-                query, support = (
-                    self.model.backbone(query.to(device)),
-                    self.model.backbone(support.to(device)),
-                )
-            prediction = self.model(
-                query.to(device, torch.float32),
-                support.to(device, torch.float32)[None],
-                guides.to(device)[None],
-            )
+        query = self.encoder.query(episode.query)
+        state, labels = self.encoder.supports(episode, annotation)
+        q1, s = self.encoder.first_masks(episode, annotation)
+        prior = self.encoder.prior(episode, annotation)
+        with self.encoder.autocast():
+            prediction = self.model.refine(query, state, q1, s, prior)
         return margins_of(prediction, labels)
 
 
@@ -126,69 +122,50 @@ class PrototypeBaseline:
     def __init__(self, backbone: Backbone, source: InputSource) -> None:
         self.backbone = backbone
         self.source = source
-        # The deepest layer alone, whose channels come last.
-        self.layer3 = slice(-backbone.widths[-1], None)
+        self._sums: Recent[tuple[str, int, Annotation], Tensor] = Recent(IMAGES_KEPT)
 
     @torch.inference_mode()
     def __call__(self, episode: Episode, annotation: Annotation) -> Margins:
         """See ``Predictor``."""
-        device = next(self.backbone.parameters()).device
-        query, support, labels = read_episode(self.source, episode)
-        if not self.source.features:
-            query, support = self.backbone(query.to(device)), self.backbone(support.to(device))
-        query, support = query.float()[:, self.layer3], support.float()[:, self.layer3]
-        size = (support.shape[-2], support.shape[-1])
-        masks = resize_mask(guide_masks(labels, annotation).to(support.device), size)
-        weights = masks.sum(dim=(0, 2, 3)), (1 - masks).sum(dim=(0, 2, 3))
-        similarities = [
-            F.cosine_similarity(
-                query,
-                ((support * mask).sum(dim=(0, 2, 3)) / weight.clamp(min=1e-6))[None, :, None, None],
-            )
-            for mask, weight in zip((masks, 1 - masks), weights, strict=True)
-        ]
-        return Margins((similarities[0] - similarities[1])[0].cpu())
+        query, _ = self._read(episode.query)
+        sums = torch.stack(
+            [
+                self._sums.get(
+                    (name, episode.class_id, annotation),
+                    partial(self._sum, name, episode.class_id, annotation),
+                )
+                for name in episode.supports
+            ]
+        )
+        inside, around = F.normalize(sums.sum(dim=0), dim=1) @ F.normalize(query.flatten(1), dim=0)
+        return Margins((inside - around).view(query.shape[1:]).cpu())
+
+    def _sum(self, image_id: str, class_id: int, annotation: Annotation) -> Tensor:
+        """Summed features of a support's foreground and of its background, (2, C)."""
+        features, mask = self._read(image_id)
+        label = torch.from_numpy(binary_mask(mask, class_id))[None]
+        guide = guide_masks(label, annotation).to(features.device)
+        small = resize_mask(guide, (features.shape[1], features.shape[2]))[0]
+        return torch.cat([small, 1 - small]).flatten(1) @ features.flatten(1).T
+
+    def _read(self, image_id: str) -> tuple[Tensor, NDArray[np.uint8]]:
+        """Features (C, h, w) of the deepest layer, whose channels come last, and the mask."""
+        inputs, mask = self.source.read(image_id)
+        inputs = inputs.to(next(self.backbone.parameters()).device)[None]
+        features = inputs if self.source.features else self.backbone(inputs)
+        return features[0, -self.backbone.widths[-1] :].float(), mask
 
 
 class PriorAlone:
     """The prior of a model without the model: what its training adds is the difference."""
 
-    def __init__(self, model: ARNet, source: InputSource) -> None:
-        self.model = model.eval()
-        self.source = source
+    def __init__(self, encoder: Encoder) -> None:
+        self.encoder = encoder
 
     @torch.inference_mode()
     def __call__(self, episode: Episode, annotation: Annotation) -> Margins:
         """See ``Predictor``."""
-        device = next(self.model.parameters()).device
-        query, support, labels = read_episode(self.source, episode)
-        if not self.source.features:
-            query = self.model.backbone(query.to(device))
-            support = self.model.backbone(support.to(device))
-        deep, theirs = (self.model.deepest(maps.to(device)) for maps in (query, support))
-        if deep is None or theirs is None:
+        prior = self.encoder.prior(episode, annotation)
+        if prior is None:
             raise ConfigError("this model has no prior", "model.prior=20 trains one that has")
-        size = (theirs.shape[-2], theirs.shape[-1])
-        small = resize_mask(guide_masks(labels, annotation).to(device), size)
-        return Margins(similarity(deep, prototypes(theirs, small)[None])[0, 0].cpu())
-
-
-def read_episode(source: InputSource, episode: Episode) -> tuple[Tensor, Tensor, Tensor]:
-    """Inputs of the query (1, ...) and supports (k, ...), and the supports' labels (k, S, S)."""
-    query, _ = source.read(episode.query)
-    read = [source.read(name) for name in episode.supports]
-    labels = torch.stack(
-        [torch.from_numpy(binary_mask(mask, episode.class_id)) for _, mask in read]
-    )
-    return query[None], torch.stack([inputs for inputs, _ in read]), labels
-
-
-def guide_masks(labels: Tensor, annotation: Annotation) -> Tensor:
-    """What guides the model: the masks (k, H, W) or their filled boxes, 0 or 1, float32.
-
-    Pixels labelled 255 guide as background.
-    """
-    masks = (labels == 1).to(torch.uint8)
-    if annotation == "box":
-        masks = torch.stack([torch.from_numpy(boxes_from_mask(mask.numpy())) for mask in masks])
-    return masks.float()
+        return Margins(prior[0, 0].cpu())

@@ -14,9 +14,9 @@ from arnet.checkpoint import Checkpoint
 from arnet.config import Config
 from arnet.config_file import config_from_dict, config_to_dict, with_model
 from arnet.data import EvaluationEpisodes, SegmentationDataset
+from arnet.evaluation.encoder import Annotation, Encoder
 from arnet.evaluation.evaluator import Scores, evaluate
 from arnet.evaluation.predictors import (
-    Annotation,
     ARNetPredictor,
     OriginalSizePredictor,
     Predictor,
@@ -27,7 +27,7 @@ from arnet.evaluation.protocols import Protocol
 from arnet.evaluation.reference import PAPER_MEAN_IOU, completeness
 from arnet.inputs import Progress, check_fold, open_source, open_split
 from arnet.modeling import ARNet
-from arnet.runtime.errors import CheckpointError, DataError
+from arnet.runtime.errors import CheckpointError, ConfigError, DataError
 from arnet.version import __version__
 
 
@@ -43,6 +43,7 @@ class Request:
         baseline: also evaluate the training-free baseline on the same episodes, and the prior
             alone, if the model has one.
         precision: of the computation.
+        against: other fusions of the shots with the same weights, on the same episodes.
     """
 
     protocol: Protocol
@@ -51,6 +52,7 @@ class Request:
     classes: tuple[str, ...] = ()
     baseline: bool = False
     precision: torch.dtype = torch.float32
+    against: tuple[str, ...] = ()
 
 
 def change_model(checkpoint: Checkpoint, **changes: Any) -> Checkpoint:
@@ -99,7 +101,19 @@ def run(
     """
     dataset = open_split(config, "val")
     classes = _class_ids(dataset, request)
+    device = next(checkpoint.model.parameters()).device
+    others = {
+        name: change_model(checkpoint, fusion=name).model.to(device) for name in request.against
+    }
     predictors = _predictors(checkpoint.model, config, dataset, request, caching)
+    if others:
+        main = predictors["arnet"]
+        if not isinstance(main, ARNetPredictor):
+            raise ConfigError(
+                f"protocol {request.protocol.name} compares no fusions at once",
+                "leave --against out, and give each fusion with --fusion",
+            )
+        predictors |= {name: ARNetPredictor(main.encoder, m) for name, m in others.items()}
     protocol = request.protocol
     total = len(protocol.seeds) * protocol.episodes * len(predictors)
     finished = 0
@@ -141,7 +155,8 @@ def run(
         "notes": _notes(checkpoint, config, dataset, classes, request),
     }
     for name in scores.keys() - {"arnet"}:
-        result[name] = _summary(scores[name], dataset)["q2"]
+        found = result.setdefault("against", {}) if name in others else result
+        found[name] = _summary(scores[name], dataset)["q2"]
     return result
 
 
@@ -164,21 +179,22 @@ def _predictors(
 ) -> dict[str, Predictor]:
     square = request.protocol.size == "square"
     found: dict[str, Predictor] = {}
-    source = None
+    encoder = None
     if square or request.baseline:
         source = open_source(config, dataset, model.backbone, False, caching)
+        encoder = Encoder(model, source, request.precision)
     if square:
-        assert source is not None
-        found["arnet"] = ARNetPredictor(model, source, request.precision)
+        assert encoder is not None
+        found["arnet"] = ARNetPredictor(encoder)
     else:
         found["arnet"] = OriginalSizePredictor(
             model, dataset, request.protocol.scales, request.precision
         )
     if request.baseline:
-        assert source is not None
-        found["baseline"] = PrototypeBaseline(model.backbone, source)
+        assert encoder is not None
+        found["baseline"] = PrototypeBaseline(model.backbone, encoder.source)
         if model.config.prior:
-            found["prior"] = PriorAlone(model, source)
+            found["prior"] = PriorAlone(encoder)
     return found
 
 

@@ -90,6 +90,10 @@ class Prediction:
     q2: Tensor
 
 
+FirstMasks = tuple[Tensor | None, Tensor | None]
+"""Logits q1 and s, (B, k, 2, h, w) each; None without MPM1 or MPM2."""
+
+
 class ARNet(nn.Module):
     """Active-reference network."""
 
@@ -206,29 +210,51 @@ class ARNet(nn.Module):
 
     def decode(self, query: QueryFeatures, state: SupportState) -> Prediction:
         """The three masks, from the query's features and a state."""
+        return self.refine(query, state, *self.first_masks(query, state), self.prior(query, state))
+
+    def first_masks(self, query: QueryFeatures, state: SupportState) -> FirstMasks:
+        """Logits q1 and s.
+
+        Those of a support depend on the query and on itself, not on the other supports.
+        """
         shots, without = state.shots, self.config.without
         # For the MPMs every shot is a pair (query, support) of its own: (B * k, ...).
         repeated = query.features[:, None].expand(-1, shots, -1, -1, -1).flatten(0, 1)
         support, support_masks = state.features.flatten(0, 1), state.masks.flatten(0, 1)
-
         q1 = s = None
         if "mpm1" not in without:
             q1 = self.mpm[0](repeated, support, support_masks)
-        q1_map = self._mask_of(q1, like=repeated)
         if "mpm2" not in without:
+            q1_map = self._mask_of(q1, like=repeated)
             s = self.mpm[-1](support, repeated, q1_map[:, 1:])
-        s_map = self._mask_of(s, like=repeated)
+        q1, s = (None if maps is None else maps.unflatten(0, (-1, shots)) for maps in (q1, s))
+        return q1, s
 
-        def per_shot(maps: Tensor) -> Tensor:
-            return maps.unflatten(0, (-1, shots))
+    def prior(self, query: QueryFeatures, state: SupportState) -> Tensor | None:
+        """The prior's similarity map (B, 1, h, w); None where the model has no prior."""
+        if query.deep is None or state.prior is None:
+            return None
+        return similarity(query.deep, state.prior)
 
-        if "mrm" in without:
+    def refine(
+        self,
+        query: QueryFeatures,
+        state: SupportState,
+        q1: Tensor | None,
+        s: Tensor | None,
+        prior: Tensor | None,
+    ) -> Prediction:
+        """The prediction, from the query's features, a state, their first masks and the prior."""
+        if "mrm" in self.config.without:
             assert q1 is not None
-            q2 = per_shot(q1).mean(dim=1)
-        else:
-            q2 = self._refine(query, state, per_shot(q1_map), per_shot(s_map))
-        q1, s = (None if maps is None else per_shot(maps) for maps in (q1, s))
-        return Prediction(q1, s, q2)
+            return Prediction(q1, s, q1.mean(dim=1))
+
+        def maps_of(logits: Tensor | None) -> Tensor:
+            flat = None if logits is None else logits.flatten(0, 1)
+            maps = self._mask_of(flat, like=state.features.flatten(0, 1))
+            return maps.unflatten(0, (-1, state.shots))
+
+        return Prediction(q1, s, self._refine(query, state, maps_of(q1), maps_of(s), prior))
 
     def _compete(
         self, query: QueryFeatures, states: dict[str, SupportState], found: dict[str, Prediction]
@@ -258,12 +284,16 @@ class ARNet(nn.Module):
             maps = hard + (maps - maps.detach())
         return maps
 
-    def _refine(self, query: QueryFeatures, state: SupportState, q1: Tensor, s: Tensor) -> Tensor:
+    def _refine(
+        self,
+        query: QueryFeatures,
+        state: SupportState,
+        q1: Tensor,
+        s: Tensor,
+        prior: Tensor | None,
+    ) -> Tensor:
         """q2 (B, 2, h, w) of the masks q1 and s (B, k, 2, h, w), by the chosen fusion."""
-        features, prior = query.features, None
-        if query.deep is not None and state.prior is not None:
-            prior = similarity(query.deep, state.prior)
-        vectors = state.vectors
+        features, vectors = query.features, state.vectors
         if self.config.refine_vector == "predicted":
             vectors = masked_pool(
                 state.features.flatten(0, 1), s[:, :, 1:].flatten(0, 1), self.config.pooling

@@ -112,6 +112,11 @@ def compete(margins: Tensor, likeness: Tensor) -> Tensor:
     return torch.minimum(margins, (around - rival) * _LEAD)
 
 
+def unit_cells(deep: Tensor) -> Tensor:
+    """Unit vectors (N, C, h * w) of features (N, C, h, w), float32."""
+    return F.normalize(deep.float(), dim=1).flatten(2)
+
+
 def nearest(local: Tensor, cells: Tensor) -> Tensor:
     """Cosine similarity to the nearest local prototype of each side.
 
@@ -158,7 +163,7 @@ def _exact(deep: Tensor) -> torch.autocast:
 
 def _compared(deep: Tensor, prototypes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Cells (N, C, h * w), global prototypes (N, 2, C) and nearest similarity (N, 2, h * w)."""
-    cells, prototypes = F.normalize(deep.float(), dim=1).flatten(2), prototypes.float()
+    cells, prototypes = unit_cells(deep), prototypes.float()
     shots = prototypes.shape[1]
     each = cells[:, None].expand(-1, shots, -1, -1).flatten(0, 1)
     near = nearest(prototypes[:, :, :, 1:].flatten(0, 1), each).unflatten(0, (-1, shots))

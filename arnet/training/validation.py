@@ -6,6 +6,7 @@ import torch
 
 from arnet.config import Config
 from arnet.data import EvaluationEpisodes, SegmentationDataset
+from arnet.evaluation.encoder import Encoder
 from arnet.evaluation.evaluator import evaluate
 from arnet.evaluation.predictors import ARNetPredictor
 from arnet.inputs import InputSource, open_split
@@ -49,5 +50,5 @@ def validate(
         train.seed,
         "random",
     )
-    scores = evaluate(ARNetPredictor(model, source, precision), dataset, episodes)
+    scores = evaluate(ARNetPredictor(Encoder(model, source, precision)), dataset, episodes)
     return {name: meter.mean_iou() for name, meter in scores.meters.items()}

@@ -103,6 +103,14 @@ def test_the_fusion_can_be_changed_to_one_without_weights(evaluate: Evaluate) ->
     assert result["fusion"] == "mask"
 
 
+def test_another_fusion_stands_beside(evaluate: Evaluate) -> None:
+    out, result = evaluate("--shots", 1, "--against", "mask")
+    header = out.splitlines()[1]
+    assert header.split() == ["images", "q1", "s", "q2", "q2,", "mask"]
+    # One shot needs no fusion.
+    assert result["against"]["mask"] == result["scores"]["q2"]
+
+
 def test_a_fusion_that_was_not_trained_is_refused(
     fails: Callable[..., str], trained: Path, data: Path
 ) -> None:

@@ -4,14 +4,13 @@ import torch
 
 from arnet.config import AugmentConfig
 from arnet.data.episodes import Episode, EvaluationEpisodes
+from arnet.evaluation.encoder import Encoder
 from arnet.evaluation.evaluator import evaluate
 from arnet.evaluation.predictors import (
     ARNetPredictor,
     OriginalSizePredictor,
     PriorAlone,
     PrototypeBaseline,
-    guide_masks,
-    read_episode,
 )
 from arnet.inputs import FeatureCache, ImageInput
 from arnet.modeling import Prediction
@@ -26,31 +25,16 @@ def source(painted):
     return ImageInput(painted, 65, AugmentConfig())
 
 
-def test_boxes_are_filled_and_larger_than_masks():
-    label = torch.zeros(1, 8, 8, dtype=torch.uint8)
-    label[0, 2:6, 2:6] = 1
-    label[0, 2:4, 2:4] = 0
-    label[0, 6, 2:6] = 255
-    masks, boxes = guide_masks(label, "mask"), guide_masks(label, "box")
-    assert (masks.sum().item(), boxes.sum().item()) == (12, 16)
-    assert boxes[0, 2:6, 2:6].all() and masks.dtype == boxes.dtype == torch.float32
-    assert masks.max() == 1, "255 guides as background"
+def predict(*arguments):
+    return ARNetPredictor(Encoder(*arguments))
 
 
 def test_boxes_change_the_answer_but_not_the_truth(make_model, source):
-    predictor = ARNetPredictor(make_model(), source)
+    predictor = predict(make_model(), source)
     by_mask, by_box = predictor(EPISODE, "mask"), predictor(EPISODE, "box")
     assert not torch.allclose(by_mask.q1, by_box.q1)
     assert torch.equal(by_mask.support_labels, by_box.support_labels)
     assert torch.equal(by_mask.q2, predictor(EPISODE, "mask").q2)
-
-
-def test_an_episode_is_read_in_its_order(source, painted):
-    query, support, labels = read_episode(source, EPISODE)
-    assert query.shape == (1, 3, 65, 65) and support.shape == (2, 3, 65, 65)
-    assert labels.shape == (2, 65, 65) and set(labels.unique().tolist()) == {0, 1, 255}
-    assert torch.equal(query[0], source.read("p0")[0])
-    assert torch.equal(support[1], source.read("p4")[0])
 
 
 def test_margins_are_foreground_minus_background():
@@ -65,11 +49,13 @@ def test_margins_are_foreground_minus_background():
 
 def test_the_answer_is_that_of_the_model(make_model, source):
     model = make_model()
-    margins = ARNetPredictor(model, source)(EPISODE, "mask")
+    margins = predict(model, source)(EPISODE, "mask")
     with torch.no_grad():
-        query, support, labels = read_episode(source, EPISODE)
-        state = model.encode_support(support, (labels == 1).float())
-        expected = margins_of(model.segment(query, {"": state})[""])
+        read = [source.read(name) for name in (EPISODE.query, *EPISODE.supports)]
+        images = torch.stack([image for image, _ in read])
+        masks = torch.stack([torch.from_numpy(mask == 1).float() for _, mask in read[1:]])
+        state = model.encode_support(images[1:], masks)
+        expected = margins_of(model.segment(images[:1], {"": state})[""])
     torch.testing.assert_close(margins.q2, expected.q2)
     torch.testing.assert_close(margins.s, expected.s)
     assert margins.s.shape == (2, 9, 9)
@@ -77,14 +63,14 @@ def test_the_answer_is_that_of_the_model(make_model, source):
 
 def test_a_model_in_training_mode_is_evaluated_without_dropout(make_model, source):
     model = make_model("dropout=0.9").train()
-    predictor = ARNetPredictor(model, source)
+    predictor = predict(model, source)
     assert torch.equal(predictor(EPISODE, "mask").q2, predictor(EPISODE, "mask").q2)
     assert not model.training
 
 
 def test_lower_precision_answers_nearly_the_same(make_model, source):
-    exact = ARNetPredictor(make_model(), source)(EPISODE, "mask").q1
-    rough = ARNetPredictor(make_model(), source, torch.bfloat16)(EPISODE, "mask").q1
+    exact = predict(make_model(), source)(EPISODE, "mask").q1
+    rough = predict(make_model(), source, torch.bfloat16)(EPISODE, "mask").q1
     assert rough.dtype == torch.float32
     assert 0 < (exact - rough).norm() / exact.norm() < 0.1
 
@@ -93,7 +79,7 @@ def test_cached_features_answer_nearly_the_same(make_model, source, painted, tmp
     model = make_model()
     cache = FeatureCache(source, model.backbone, tmp_path, "painted", views=1)
     cache.fill(painted.ids)
-    exact, cached = (ARNetPredictor(model, s)(EPISODE, "mask").q1 for s in (source, cache))
+    exact, cached = (predict(model, s)(EPISODE, "mask").q1 for s in (source, cache))
     assert 0 < (exact - cached).norm() / exact.norm() < 0.05
 
 
@@ -167,12 +153,12 @@ def test_the_baseline_takes_the_features_of_a_backbone_or_of_its_cache(
 def test_the_prior_alone_is_what_an_untrained_model_answers(make_model, source):
     model = make_model("prior=20")
     torch.nn.init.zeros_(model.mrm.aspp.classify.weight)
-    whole = ARNetPredictor(model, source)(EPISODE, "mask").q2
-    alone = PriorAlone(model, source)
+    whole = predict(model, source)(EPISODE, "mask").q2
+    alone = PriorAlone(Encoder(model, source))
     torch.testing.assert_close(20 * alone(EPISODE, "mask").q2, whole, atol=1e-4, rtol=1e-4)
     assert not torch.allclose(alone(EPISODE, "mask").q2, alone(EPISODE, "box").q2)
     with pytest.raises(ConfigError, match="no prior"):
-        PriorAlone(make_model(), source)(EPISODE, "mask")
+        PriorAlone(Encoder(make_model(), source))(EPISODE, "mask")
 
 
 def test_upsampling_keeps_a_constant_and_the_sign():

@@ -7,6 +7,7 @@ import torch
 from arnet.checkpoint import load_checkpoint, save_checkpoint
 from arnet.data import EvaluationEpisodes, open_dataset
 from arnet.evaluation import report
+from arnet.evaluation.encoder import Encoder
 from arnet.evaluation.evaluator import evaluate
 from arnet.evaluation.predictors import ARNetPredictor
 from arnet.evaluation.protocols import PROTOCOLS, get_protocol
@@ -37,9 +38,8 @@ def test_mean_and_deviation_over_the_seeds(checkpoint, shapes):
     config = checkpoint.config.data
     from arnet.inputs import ImageInput
 
-    predictor = ARNetPredictor(
-        checkpoint.model, ImageInput(dataset, config.image_size, config.augment)
-    )
+    images = ImageInput(dataset, config.image_size, config.augment)
+    predictor = ARNetPredictor(Encoder(checkpoint.model, images))
     values = [
         evaluate(predictor, dataset, EvaluationEpisodes(dataset, None, 1, 4, seed, "random"))
         .meters["q2"]
@@ -151,6 +151,18 @@ def test_another_fusion_or_fewer_parts_with_the_same_weights(checkpoint):
     with pytest.raises(CheckpointError, match="shot_attention") as caught:
         report.change_model(checkpoint, fusion="attention")
     assert "model.fusion=attention" in caught.value.hint
+
+
+def test_fusions_are_compared_as_if_each_were_evaluated_alone(checkpoint):
+    result = run(checkpoint, shots=2, against=("mask",))
+    alone = run(report.change_model(checkpoint, fusion="mask"), shots=2)
+    assert result["against"] == {"mask": alone["scores"]["q2"]}
+    assert result["scores"] == run(checkpoint, shots=2)["scores"]
+    assert result["against"]["mask"] != result["scores"]["q2"]
+    with pytest.raises(CheckpointError, match="shot_attention"):
+        run(checkpoint, against=("attention",))
+    with pytest.raises(ConfigError, match="no fusions at once"):
+        run(checkpoint, protocol=replace(get_protocol("canet"), episodes=2), against=("mask",))
 
 
 def test_the_data_of_this_machine(checkpoint):

@@ -7,6 +7,7 @@ from safetensors.torch import load_file
 
 from arnet.checkpoint import load_checkpoint
 from arnet.data import EvaluationEpisodes
+from arnet.evaluation.encoder import Encoder
 from arnet.evaluation.evaluator import evaluate
 from arnet.evaluation.predictors import ARNetPredictor
 from arnet.runtime.errors import CheckpointError, ConfigError, DataError
@@ -33,12 +34,12 @@ def test_loss_falls_and_iou_rises(make_trainer, tmp_path, read_log):
     )  # fmt: skip
     dataset, source = trainer.validation
     episodes = EvaluationEpisodes(dataset, None, 1, 20)
-    before = evaluate(ARNetPredictor(trainer.model, source), dataset, episodes)
+    before = evaluate(ARNetPredictor(Encoder(trainer.model, source)), dataset, episodes)
     trainer.run()
     losses = [line["total"] for line in read_log(tmp_path)]
     assert sum(losses[-10:]) < 0.5 * sum(losses[:10])
     (validation,) = read_log(tmp_path, "validation")
-    after = evaluate(ARNetPredictor(trainer.model, source), dataset, episodes)
+    after = evaluate(ARNetPredictor(Encoder(trainer.model, source)), dataset, episodes)
     for name in ("q1", "s", "q2"):
         assert after.meters[name].mean_iou() > before.meters[name].mean_iou() + 20, name
         assert validation[name] == pytest.approx(after.meters[name].mean_iou(), abs=15)
