@@ -20,8 +20,8 @@ from arnet.data.transforms import binary_mask
 from arnet.devices import autocast
 from arnet.inputs import InputSource
 from arnet.modeling import ARNet
-from arnet.modeling.arnet import FirstMasks, QueryFeatures, SupportState
 from arnet.modeling.prior import answers, nearest, unit_cells
+from arnet.modeling.state import FirstMasks, QueryFeatures, SupportState
 from arnet.runtime.annotations.shapes import boxes_from_mask
 
 Annotation = Literal["mask", "box"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from arnet.modeling.arnet import Prediction
+from arnet.modeling.state import Prediction
 
 
 @dataclass(frozen=True)
