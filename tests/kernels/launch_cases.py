@@ -70,7 +70,7 @@ def main(library: str, name: str) -> None:
         result = (launched if gpu is None else by_torch)(gpu or launcher, stream, case)
         expected = spec.reference(*case.inputs, **case.parameters)
         scale = max(1.0, float(np.abs(expected).max()))
-        np.testing.assert_allclose(result / scale, expected / scale, rtol=0, atol=5e-6)
+        np.testing.assert_allclose(result / scale, expected / scale, rtol=0, atol=2e-6)
         sys.stdout.write(f"{case.label}\n")
 
 

@@ -10,7 +10,7 @@ from emulator import bfloat16, from_bfloat16
 from arnet.kernels.catalogue import KERNELS
 
 # Relative to the largest value: one rounding of the result, and of the inputs' sums in float32.
-TOLERANCE = {"float32": 5e-6, "float16": 6e-4, "bfloat16": 5e-3}
+TOLERANCE = {"float32": 2e-6, "float16": 6e-4, "bfloat16": 5e-3}
 
 
 def rounded(array: np.ndarray, dtype: str) -> np.ndarray:
@@ -71,7 +71,10 @@ def test_addresses_that_allow_no_vectors_are_read_one_by_one(name: str, emulator
             inputs.append(memory[1:].reshape(array.shape))
             assert inputs[-1].ctypes.data % 8 == array.itemsize
         found = emulator(spec.source).run(spec, "float32", inputs, case.parameters)
-        assert difference(case, found, inputs) <= TOLERANCE["float32"]
+        # Vectors in the thousands make gates of hundreds, whose last place is 3e-5: added up one by
+        # one they end a little further off.
+        large = name == "forget_enhance" and np.abs(case.inputs[0]).max() > 1000
+        assert difference(case, found, inputs) <= (5e-6 if large else TOLERANCE["float32"])
 
 
 @pytest.mark.parametrize(
