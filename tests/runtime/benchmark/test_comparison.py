@@ -10,7 +10,7 @@ from arnet.runtime.benchmark.comparison import growths, median_ratio, ratios
 
 def test_a_planted_ratio_is_found(measured) -> None:
     result = measured(
-        {"bundle": {"delay": 0.01}, "torch": {"delay": 0.03}}, shots=(1,), min_samples=9
+        {"bundle": {"delay": 0.05}, "torch": {"delay": 0.15}}, shots=(1,), min_samples=9
     )
     (ratio,) = ratios(result)
     assert (ratio.contender, ratio.shots, ratio.classes) == ("torch", 1, 1)
