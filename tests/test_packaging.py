@@ -194,16 +194,20 @@ def test_help_imports_nothing_heavy(command: tuple[str, ...], tmp_path: Path) ->
     assert "Usage: arnet" in finished.stdout
 
 
-def test_help_takes_less_than_half_a_second(tmp_path: Path) -> None:
-    def seconds() -> float:
-        command = [sys.executable, "-m", "arnet", "--help"]
-        with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) as process:
+def test_help_takes_little_longer_than_that_of_the_smallest_program(tmp_path: Path) -> None:
+    smallest = "import typer; app = typer.Typer(); app.command()(lambda: None); app()"
+
+    def seconds(*command: str) -> float:
+        arguments = [sys.executable, *command, "--help"]
+        with subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.DEVNULL) as process:
             _, status, used = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
         assert process.returncode == 0
         return used.ru_utime + used.ru_stime  # the processor's time: other work does not count
 
-    assert min(seconds() for _ in range(3)) < 0.5
+    found = [(seconds("-m", "arnet"), seconds("-c", smallest)) for _ in range(4)]
+    ours, least = (min(times) for times in zip(*found, strict=True))
+    assert ours < 1.8 * least  # 1.3 is what it takes; NumPy alone would be 0.9 more
 
 
 def test_help_names_the_commands_and_how_to_learn_more(tmp_path: Path) -> None:
