@@ -1,9 +1,8 @@
 """The factorised stages as they run fastest in torch on a GPU, with our kernels.
 
 The kernels take the place of the operations of ``operators``; all maps after the first convolution
-lie channels last, as
-cuDNN's half-precision convolutions want them; and the tap products are a matrix product whose
-result the shift-and-sum reads as it is.
+lie channels last, as cuDNN's half-precision convolutions want them; and the tap products are a
+matrix product whose result the shift-and-sum reads as it is.
 """
 
 from __future__ import annotations
@@ -30,6 +29,7 @@ from arnet.export.precision import halve
 from arnet.export.stages import EncodeQuery, Stages
 from arnet.kernels.torch_operators import forget_enhance_stack
 from arnet.runtime.preprocessing import MEAN, STD
+from arnet.runtime.segmentation import check_classes
 
 Precision = Literal["fp32", "fp16"]
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
@@ -181,6 +181,7 @@ def probabilities(margins: Tensor, size: tuple[int, int], kernel: bool = True) -
 
 def labels(margins: Tensor, size: tuple[int, int], kernel: bool = True) -> Tensor:
     """(N, h, w) margins to the label map (H, W), uint8: 0, or 1 + the class."""
+    check_classes(margins)
     if kernel:
         found: Tensor = torch.ops.arnet.postprocess_labels(margins, *size, 0.0)
         return found

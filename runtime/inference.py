@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic
@@ -18,7 +18,13 @@ from arnet.runtime.figure import FigureRow, figure
 from arnet.runtime.images import read_image, save_image
 from arnet.runtime.output import atomic_write
 from arnet.runtime.results import Result, Segment, VideoResult, write_results
-from arnet.runtime.segmentation import THRESHOLD, FewShotSegmenter, Segmentation, State
+from arnet.runtime.segmentation import (
+    THRESHOLD,
+    FewShotSegmenter,
+    Segmentation,
+    State,
+    check_classes,
+)
 from arnet.runtime.supports import (
     UNNAMED,
     AnnotationUse,
@@ -29,9 +35,6 @@ from arnet.runtime.supports import (
 
 ALL = "all"
 """The label that stands for every class of the support folder."""
-
-MOST_CLASSES = 254
-"""What fits into the 8 bits of a label map: 0 is the background, 255 means unknown."""
 
 
 @dataclass(frozen=True)
@@ -92,19 +95,6 @@ def read_classes(
     (supports,) = classes.values()
     named = next((support.label for support in supports if support.label is not None), None)
     return {named or folder.resolve().name: supports}
-
-
-def check_classes(classes: Sized) -> None:
-    """Check that a label map can hold the classes.
-
-    Raises:
-        AnnotationError: there is none, or there are too many.
-    """
-    if not 0 < len(classes) <= MOST_CLASSES:
-        raise AnnotationError(
-            f"{len(classes)} classes were given; a label map holds 1 to {MOST_CLASSES}.",
-            "Choose those that are meant, such as --label cat --label dog.",
-        )
 
 
 def learn(

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from arnet.runtime.errors import AnnotationError
+
 THRESHOLD = 0.5
 """Foreground probability above which a pixel belongs to a class."""
+
+MOST_CLASSES = 254
+"""What fits into the 8 bits of a label map: 0 is the background, 255 means unknown."""
 
 State = TypeVar("State")
 
@@ -50,10 +55,27 @@ class Segmentation:
         """The label map (H, W): 0 background, i + 1 the i-th class.
 
         A pixel belongs to the class that is surest of it, if that is surer than ``THRESHOLD``.
+
+        Raises:
+            AnnotationError: a label map cannot hold so many classes.
         """
+        check_classes(self.classes)
         stacked = np.stack([masks.probability for masks in self.classes.values()])
         surest = stacked.argmax(axis=0) + 1
         return np.where(stacked.max(axis=0) > THRESHOLD, surest, 0).astype(np.uint8)
+
+
+def check_classes(classes: Sized) -> None:
+    """Check that a label map can hold the classes.
+
+    Raises:
+        AnnotationError: there is none, or there are too many.
+    """
+    if not 0 < len(classes) <= MOST_CLASSES:
+        raise AnnotationError(
+            f"{len(classes)} classes were given; a label map holds 1 to {MOST_CLASSES}.",
+            "Choose those that are meant, such as --label cat --label dog.",
+        )
 
 
 class FewShotSegmenter(Protocol[State]):

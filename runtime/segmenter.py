@@ -18,7 +18,7 @@ from arnet.runtime.bundle.contract import check_stages
 from arnet.runtime.engines import AUTO, Engine, QueryEngine, Value, open_engine
 from arnet.runtime.errors import StateError
 from arnet.runtime.queries import Queries, by_class
-from arnet.runtime.segmentation import Segmentation
+from arnet.runtime.segmentation import Segmentation, check_classes
 from arnet.runtime.state import SupportState, Tensors, check_state
 from arnet.runtime.streams import LabelMap, one_ahead
 from arnet.runtime.supports import UNNAMED
@@ -164,6 +164,7 @@ class Segmenter:
     ) -> Iterator[LabelMap]:
         """See ``arnet.runtime.streams.Labeller``; a GPU with plans makes and sends nothing else."""
         calls = self._prepared(tuple(states.values()))
+        check_classes(states)
         queries = self._queries
         if queries is None:
             found = (self._segment(image, states, calls) for image in images)

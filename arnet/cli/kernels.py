@@ -29,9 +29,7 @@ def build(
             show_default=False,
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder that the code is written to.")] = Path(
-        "kernels"
-    ),
+    out: Annotated[Path, typer.Option(help="Folder that the code is written to.")] = Path("cubins"),
 ) -> None:
     """Compile the kernels for a machine that has no compiler.
 

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arnet.runtime.drawing import draw_classes
-from arnet.runtime.inference import Learned, check_classes, check_out, write_learned_results
+from arnet.runtime.inference import Learned, check_out, write_learned_results
 from arnet.runtime.output import atomic_write
 from arnet.runtime.results import VideoResult
-from arnet.runtime.segmentation import FewShotSegmenter, State
+from arnet.runtime.segmentation import FewShotSegmenter, State, check_classes
 from arnet.runtime.streams import LabelMap, label_maps
 from arnet.runtime.video.reader import Frame, VideoReader
 from arnet.runtime.video.writer import VideoWriter

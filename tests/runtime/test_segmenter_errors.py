@@ -120,3 +120,15 @@ def test_a_segmenter_that_was_closed(shared_bundle, learn, photograph) -> None:
     segmenter.close()
     with pytest.raises(EngineError, match="closed"):
         segmenter.segment(photograph(RED)[0], state)
+
+
+def test_more_classes_than_a_label_map_holds(segmenter, learn, photograph) -> None:
+    state = learn(segmenter, RED)
+    query, _ = photograph(RED)
+    held, more = ({str(n): state for n in range(count)} for count in (254, 255))
+    assert segmenter.segment(query, held).labels().max() <= 254
+    answer = segmenter.segment(query, more)  # a probability for each is no label map
+    assert len(answer.classes) == 255
+    for call in (answer.labels, lambda: next(iter(segmenter.label([query], more)))):
+        with pytest.raises(AnnotationError, match="255 classes were given; a label map holds 1 to"):
+            call()
