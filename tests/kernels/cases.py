@@ -177,6 +177,16 @@ def margins(rng: np.random.Generator, kernel: str) -> Iterator[Case]:
         yield Case(kernel, label, (maps,), parameters)
 
 
+def one_mask_of_many_channels(rng: np.random.Generator) -> Iterator[Case]:
+    """The paths of pooling that are for one shot of a backbone whose features are not reduced."""
+    for kernel, shape in (("masked_pool", (1, 1025, 1, 8)), ("masked_pool_nhwc", (1, 1, 2, 512))):
+        features = rng.standard_normal(shape).astype(np.float32)
+        height, width = shape[2:] if kernel == "masked_pool" else shape[1:3]
+        masks = rng.random((1, 1, height, width)).astype(np.float32)
+        label = "1x" + "x".join(map(str, shape[1:]))
+        yield Case(kernel, label, (features, masks), {"area": 1})
+
+
 def all_cases() -> Iterator[Case]:
     """Always the same ones."""
     rng = np.random.default_rng(0)
@@ -186,6 +196,7 @@ def all_cases() -> Iterator[Case]:
         yield from margins(rng, kernel)
     for make in (masked_pool_resized, masked_pool_nhwc, masked_shift_sum_nhwc):
         yield from make(rng)
+    yield from one_mask_of_many_channels(rng)
 
 
 CASES = list(all_cases())
