@@ -78,9 +78,11 @@ def pyramid(
 def _side_by_side(
     x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], dilations: Sequence[int]
 ) -> list[Tensor]:
-    # On streams of their own: one of them alone leaves half of a large GPU idle. What a side stream
-    # allocates is used again only after it has waited, as it begins, for the one main stream that
-    # it belongs to.
+    # On streams of their own: one of them alone leaves half of a large GPU idle. Torch has
+    # 32 streams and gives them out in turn; another main stream may use the same or be one. Hence
+    # torch is told that the main stream reads the results: else what comes next on a side stream
+    # could get their memory before that is done. A graph that is captured has memory of its own
+    # and one main stream, and what is recorded there is not used again before the capture ends.
     x = channels_last(x)
     main = torch.cuda.current_stream(x.device)
     streams = [main, *_side_streams(main, len(weights) - 1)]
@@ -90,8 +92,11 @@ def _side_by_side(
     for stream, each in zip(streams, _branches(x, weights, biases, dilations), strict=True):
         with torch.cuda.stream(stream):
             results.append(convolution_relu(x, *each))
-    for side in streams[1:]:
+    capturing = torch.cuda.is_current_stream_capturing()
+    for side, result in zip(streams[1:], results[1:], strict=True):
         main.wait_stream(side)
+        if not capturing:
+            result.record_stream(main)
     return results
 
 
@@ -114,7 +119,7 @@ def _branches(
 
 @lru_cache(maxsize=64)
 def _side_streams(main: torch.cuda.Stream, count: int) -> list[torch.cuda.Stream]:
-    found = [main]  # torch has few streams and gives them out in turn: none twice
+    found = [main]  # torch has few streams and gives them out in turn: none twice for one main
     while len(found) <= count:
         stream = torch.cuda.Stream(main.device)
         found += [] if stream in found else [stream]

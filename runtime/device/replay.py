@@ -100,16 +100,22 @@ class Replay:
             self._graph.launch(self._stream)
 
     def close(self) -> None:
-        """Wait for the work and free the graph."""
+        """Wait for the work, free the graph and let go of what the work uses."""
         if self.step is not Step.CLOSED:
             self.step = Step.CLOSED
             self._stream.synchronise()
             if self._graph is not None:
                 self._graph.close()
             self._graph = None
+            # The work's owner often owns this as well: without the circle its memory goes at once.
+            self._enqueue = _nothing
 
     def _must_be(self, step: Step, what: str) -> None:
         if self.step is not step:
             raise EngineError(
                 f"work on the GPU cannot be {what} while {self.step.value}; needed: {step.value}"
             )
+
+
+def _nothing() -> None:
+    """The work of what was closed."""

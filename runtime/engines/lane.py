@@ -8,21 +8,20 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from arnet.kernels.catalogue import POSTPROCESS, POSTPROCESS_LABELS, PREPROCESS
+from arnet.kernels.catalogue import POSTPROCESS_LABELS
 from arnet.kernels.launch import Prepared
-from arnet.runtime.bundle import Manifest, TensorInfo
-from arnet.runtime.device import Driver
+from arnet.runtime.bundle import TensorInfo
 from arnet.runtime.device.marks import Marks
 from arnet.runtime.device.replay import Replay
 from arnet.runtime.device.tensor import ALIGNMENT, DeviceTensor
 from arnet.runtime.engines.engine import QueryAnswer
+from arnet.runtime.engines.kit import Kit
 from arnet.runtime.tensors import sigmoid
 
 Call = Mapping[str, DeviceTensor]
@@ -32,59 +31,6 @@ SIZES_KEPT = 4
 """How many sizes of photographs a lane keeps its buffers and graphs for."""
 
 _MARGIN = 0.0  # a probability of one half
-
-
-class Context(Protocol):
-    """A stage with fixed shapes; ``FixedContext`` is one."""
-
-    outputs: dict[str, tuple[int, ...]]
-
-    def bind(self, addresses: Mapping[str, int]) -> None:
-        """Say where the tensors are."""
-        ...
-
-    def freeze(self) -> None:
-        """Refuse other addresses from now on."""
-        ...
-
-    def enqueue(self, stream: int) -> None:
-        """Put it into a stream."""
-        ...
-
-
-@dataclass(frozen=True)
-class Kit:
-    """What lanes are made with.
-
-    Attributes:
-        driver: of the GPU.
-        manifest: of the bundle.
-        context: makes a context of a stage for shapes of its inputs.
-        graphs: whether queries become CUDA graphs.
-    """
-
-    driver: Driver
-    manifest: Manifest
-    context: Callable[[str, Mapping[str, tuple[int, ...]]], Context]
-    graphs: bool
-
-    def preprocess(self, height: int, width: int) -> Prepared:
-        """The launch that makes pixels of a photograph."""
-        manifest = self.manifest
-        pixels = next(t for t in manifest.stages["preprocess"].outputs if t.name == "pixels")
-        colours = ("red", "green", "blue")
-        means = zip(colours, manifest.preprocessing.mean, strict=True)
-        deviations = zip(colours, manifest.preprocessing.std, strict=True)
-        parameters = {f"mean_{colour}": value for colour, value in means}
-        parameters |= {f"deviation_{colour}": value for colour, value in deviations}
-        shape = (height, width, 3)
-        size = manifest.image_size
-        return self.driver.prepare(PREPROCESS, pixels.dtype, [shape], size=size, **parameters)
-
-    def postprocess(self, margins: DeviceTensor, height: int, width: int) -> Prepared:
-        """The launch that makes probabilities of margins."""
-        shapes = [margins.shape]
-        return self.driver.prepare(POSTPROCESS, margins.dtype, shapes, height=height, width=width)
 
 
 class Lane:
@@ -123,12 +69,15 @@ class Lane:
             image: (H, W, 3) uint8; it is copied at once.
             labels: whether the answer is one map of labels instead of probabilities.
         """
+        self._last = None  # which may be the one that goes
         key = (*image.shape[:2], labels)
-        query = self._sizes.get(key) or Query(self, *key)
-        self._sizes[key] = query
+        if key not in self._sizes:
+            # The old ones go first: a new one may need their memory.
+            while len(self._sizes) >= SIZES_KEPT:
+                self._sizes.popitem(last=False)[1].close()
+            self._sizes[key] = Query(self, *key)
         self._sizes.move_to_end(key)
-        while len(self._sizes) > SIZES_KEPT:
-            self._sizes.popitem(last=False)[1].replay.close()
+        query = self._sizes[key]
         np.copyto(query.image, image)
         self.stream.record(self._begun)
         query.replay.run()
@@ -160,11 +109,14 @@ class Lane:
             self.marks.after(part)
 
     def close(self) -> None:
-        """Wait, and free the graphs."""
+        """Wait and free everything; the lane cannot be used any more."""
         self.stream.synchronise()
-        for query in self._sizes.values():
-            query.replay.close()
-        self._sizes.clear()
+        self._last = None
+        while self._sizes:
+            self._sizes.popitem()[1].close()
+        self._enqueue.clear()  # contexts go before what they have the addresses of
+        self.decoded.clear()
+        self._between.clear()
 
     def _add(self, stage: str, given: Mapping[str, DeviceTensor]) -> dict[str, DeviceTensor]:
         """A stage after the others; what it puts out."""
@@ -188,7 +140,8 @@ class Query:
 
     Attributes:
         image: (H, W, 3) uint8, pinned: where the next photograph is put.
-        replay: all of the work.
+        replay: all of the work. It refers back to this, so memory is only given back at once after
+            ``close``.
     """
 
     def __init__(self, lane: Lane, height: int, width: int, labels: bool) -> None:
@@ -208,6 +161,10 @@ class Query:
             self._probabilities(height, width)
         self._place()
         self.replay = Replay(driver, lane.stream, self._enqueue, kit.graphs)
+
+    def close(self) -> None:
+        """Wait and free the graph; the memory goes with the last reference."""
+        self.replay.close()
 
     def maps(self) -> dict[str, list[NDArray[Any]]]:
         """Those of the answer, as views; the next query overwrites them."""

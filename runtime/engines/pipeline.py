@@ -13,7 +13,8 @@ from arnet.kernels.errors import ArnetError
 from arnet.runtime.device import Driver
 from arnet.runtime.device.tensor import DeviceTensor
 from arnet.runtime.engines.engine import QueryAnswer
-from arnet.runtime.engines.lane import Call, Kit, Lane
+from arnet.runtime.engines.kit import Kit
+from arnet.runtime.engines.lane import Call, Lane
 from arnet.runtime.errors import EngineError
 
 LANES = 2
@@ -135,13 +136,14 @@ class Pipeline:
         return pending
 
     def close(self) -> None:
-        """Take out what is pending, then free the graphs."""
+        """Take out what is pending, then free everything."""
         for pending in self._pending:
             pending.collect()
-        for lane in self._lanes:
-            lane.close()
-        self._lanes.clear()
         self._pending.clear()
+        while self._lanes:
+            self._lanes.pop().close()
+        self._resident.clear()
+        self._loaded = None
 
     def _free_lane(self) -> Lane:
         self._pending = [pending for pending in self._pending if pending.lane is not None]

@@ -14,7 +14,8 @@ from arnet.runtime.bundle import Bundle, PlanSet
 from arnet.runtime.device import Driver, open_driver
 from arnet.runtime.device.tensor import DeviceTensor
 from arnet.runtime.engines.engine import Value, check_feeds
-from arnet.runtime.engines.lane import Call, Context, Kit
+from arnet.runtime.engines.kit import Context, Kit
+from arnet.runtime.engines.lane import Call
 from arnet.runtime.engines.pipeline import Form, Guard, Pending, Pipeline, form_of
 from arnet.runtime.engines.plan_choice import Found, choose
 from arnet.runtime.engines.plans import FixedContext, Plan, TensorRt
@@ -177,10 +178,10 @@ class TensorRtEngine:
         """See ``Engine.close``."""
         self._closed = True
         with self._guard.alone("to close"):
-            for pipeline in self._pipelines.values():
-                pipeline.close()
+            # Everything goes here, while the GPU's context is current, which TensorRT needs for it.
+            while self._pipelines:
+                self._pipelines.popitem()[1].close()
             self._stream.synchronise()
-            self._pipelines.clear()
             self._contexts.clear()
             self._plans.clear()
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+from contextlib import nullcontext
 
 import pytest
 import torch
 from torch import nn
 
+from arnet.export import cudnn
 from arnet.export.channels import ALIGNMENT, align, widened
 from arnet.export.cudnn import ConvolutionReLU, Pyramid
 from arnet.export.fused import FusedASPP, fused
@@ -99,3 +101,34 @@ def test_a_pyramid_has_every_branch() -> None:
     biases = [branch.bias.detach() for branch in pyramid.branches]
     arguments = (x, weights, biases, [1, 2, 3])
     torch.library.opcheck(torch.ops.arnet.pyramid.default, arguments)
+
+
+class RecordedStream:
+    """Stands for a stream of torch."""
+
+    def wait_stream(self, other) -> None:
+        pass
+
+
+class RecordedResult:
+    """Stands for what a convolution put out; knows the streams that were said to read it."""
+
+    def __init__(self) -> None:
+        self.readers: list[RecordedStream] = []
+
+    def record_stream(self, stream) -> None:
+        self.readers.append(stream)
+
+
+@pytest.mark.parametrize("capturing", [False, True])
+def test_who_reads_what_side_streams_put_out_is_recorded(capturing, monkeypatch) -> None:
+    main, *sides = (RecordedStream() for _ in range(3))
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: main)
+    monkeypatch.setattr(torch.cuda, "stream", nullcontext)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: capturing)
+    monkeypatch.setattr(cudnn, "_side_streams", lambda stream, count: sides[:count])
+    monkeypatch.setattr(cudnn, "convolution_relu", lambda *arguments: RecordedResult())
+    weights, biases = [torch.zeros(8, 8, 3, 3)] * 3, [torch.zeros(8)] * 3
+    found = cudnn._side_by_side(torch.zeros(1, 8, 5, 5), weights, biases, [1, 2, 3])
+    readers = [one.readers for one in found]
+    assert readers == ([[], [], []] if capturing else [[], [main], [main]])

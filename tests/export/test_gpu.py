@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from arnet.export import cudnn
 from arnet.export.torch_kernels import Options, TorchKernels
 from arnet.segmenter import TorchSegmenter
 
@@ -77,3 +78,23 @@ def test_cudnn_fuses_what_follows_a_convolution(dtype, bound) -> None:
             sizes = 1, rate, rate
             plain = torch.nn.functional.conv2d(x.float(), weight.float(), bias.float(), *sizes)
             torch.testing.assert_close(one.float(), plain.relu(), rtol=0, atol=bound)
+
+
+def test_two_main_streams_may_share_a_side_stream(monkeypatch) -> None:
+    first, second, side = (torch.cuda.Stream() for _ in range(3))
+    monkeypatch.setattr(cudnn, "_side_streams", lambda main, count: [side][:count])
+    weights, biases = [torch.ones(8, 8, 1, 1).cuda()] * 2, [torch.zeros(8).cuda()] * 2
+    ones = torch.ones(1, 8, 512, 512).cuda()
+    torch.cuda.synchronize()
+    torch.ops.arnet.pyramid(ones, weights, biases, [1, 1])  # cuDNN is loaded
+    torch.cuda.synchronize()
+    with torch.cuda.stream(first):
+        found = torch.ops.arnet.pyramid(ones, weights, biases, [1, 1])[1]
+        torch.cuda._sleep(1_000_000_000)  # it is read late
+        kept = found + 0
+        del found
+    with torch.cuda.stream(second):  # and its memory is free for this, on the same side stream
+        other = torch.ops.arnet.pyramid(2 * ones, weights, biases, [1, 1])[1]
+    torch.cuda.synchronize()
+    assert (kept == 8).all()
+    assert (other == 16).all()

@@ -11,6 +11,7 @@ import enum
 import math
 import sys
 import types
+import weakref
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,9 @@ REFUSED: set[str] = set()
 
 CALLS: list[str] = []
 """Contexts that were made and shapes that were set."""
+
+CALLBACKS: list[Any] = []
+"""What the driver may still call; never given back, and none of them keeps its context alive."""
 
 
 class DataType(enum.Enum):
@@ -96,8 +100,11 @@ class Context:
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.addresses: dict[str, int] = {}
         self.workspace = 0
-        self.callbacks: list[Any] = []
         self.driver = ctypes.CDLL("libcuda.so.1")
+
+    def __del__(self) -> None:
+        if self.workspace:
+            self.driver.cuMemFree_v2(ctypes.c_void_p(self.workspace))
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         CALLS.append(f"shape {name}")
@@ -134,15 +141,19 @@ class Context:
                 return False
             self.workspace = address.value or 0
         addresses = dict(self.addresses)
+        reference = weakref.ref(self)
 
         def compute(_: Any) -> None:
-            feeds = {name: self._array(name, addresses[name]) for name in self.engine.inputs}
-            names = [name for name in self.engine.tensors if name not in feeds]
-            for name, result in zip(names, self.engine.session.run(names, feeds), strict=True):
-                self._array(name, addresses[name])[...] = result
+            context = reference()
+            assert context is not None, "a context was given back before its work was done"
+            engine, array = context.engine, context._array
+            feeds = {name: array(name, addresses[name]) for name in engine.inputs}
+            names = [name for name in engine.tensors if name not in feeds]
+            for name, result in zip(names, engine.session.run(names, feeds), strict=True):
+                array(name, addresses[name])[...] = result
 
         function = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(compute)
-        self.callbacks.append(function)
+        CALLBACKS.append(function)
         return self.driver.cuLaunchHostFunc(ctypes.c_void_p(stream), function, None) == 0
 
     def _array(self, name: str, address: int) -> np.ndarray[Any, Any]:

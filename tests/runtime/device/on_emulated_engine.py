@@ -219,17 +219,6 @@ def test_without_graphs_every_part_has_its_time(both, monkeypatch) -> None:
     assert work == "|c|k|t|t|t|kk|ccc||"
 
 
-def test_nothing_was_written_where_nothing_is(both) -> None:
-    on_gpu, _ = both()
-    state = learned(on_gpu, RED)
-    list(on_gpu.segment(frames(5, (23, 29)), state))
-    list(on_gpu.label(frames(5, (23, 29)), {"red": state}))
-    LOG.clear()
-    on_gpu.close()
-    del on_gpu
-    assert "written behind an allocation" not in LOG.lines()
-
-
 def test_how_long_the_gpu_took(both) -> None:
     on_gpu, on_cpu = both()
     found = on_gpu.segment(frames(1)[0], learned(on_cpu, RED))

@@ -15,7 +15,7 @@ sys.path.append(str(HERE))
 
 from emulated_gpu import KERNELS, environment  # noqa: E402
 
-PARTS = ("drivers", "engine", "refusals")
+PARTS = ("drivers", "engine", "memory", "refusals")
 NEEDED = {"cuda.core": ("cuda.core",), "pycuda": ("pycuda", "cuda.core")}
 
 

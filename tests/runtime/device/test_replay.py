@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 
 from arnet.runtime.device.replay import Replay, Step
@@ -113,3 +116,24 @@ def test_it_is_closed_once(recorder) -> None:
     work.close()
     work.close()
     assert recorder.calls == ["synchronise"]
+
+
+def test_what_owns_it_goes_at_once_when_it_was_closed(recorder) -> None:
+    class Owner:
+        def __init__(self) -> None:
+            self.work = Replay(recorder, recorder, self.enqueue)
+
+        def enqueue(self) -> None:
+            recorder.enqueue()
+
+    gc.disable()
+    try:
+        owner = Owner()
+        for _ in range(3):
+            owner.work.run()
+        owner.work.close()
+        left = weakref.ref(owner)
+        del owner
+        assert left() is None
+    finally:
+        gc.enable()
