@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import FORMAT, SCHEMA_VERSION, page
+from benchmarks.report import FORMAT, SCHEMA_VERSION, save
 
 ROOT = Path(__file__).parents[1]
 
@@ -127,18 +128,21 @@ def read(out: Path) -> dict[str, Any]:
     return found
 
 
-def write(folder: Path, results: dict[str, Any]) -> None:
-    """Write the results and the page, each at once."""
-    for name, text in (
-        ("results.json", json.dumps(results, indent=1) + "\n"),
-        ("gpu-results.md", page(results)),
-    ):
-        temporary = folder / f"{name}.tmp"
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(folder / name)
+def commit(folder: Path = ROOT) -> str | None:
+    """The commit of a checkout, ``-dirty`` behind it where files differ; None without git."""
+    if not (folder / ".git").exists():
+        return None  # a copy, and what git would tell is of another repository around it
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        told = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return told.stdout.strip() or None
 
 
-def drive(out: Path, budget: float, names: list[str], dry_run: bool) -> dict[str, Any]:
+def drive(
+    out: Path, budget: float, names: list[str], dry_run: bool, command: str = ""
+) -> dict[str, Any]:
     """Run steps by name within a budget of seconds; the results, which are also in ``out``."""
     began = time.monotonic()
     out.mkdir(parents=True, exist_ok=True)
@@ -147,6 +151,8 @@ def drive(out: Path, budget: float, names: list[str], dry_run: bool) -> dict[str
         "schema_version": SCHEMA_VERSION,
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "dry_run": dry_run,
+        "command": command,
+        "commit": commit(),
         "steps": {},
     }
     for name in names:
@@ -162,7 +168,7 @@ def drive(out: Path, budget: float, names: list[str], dry_run: bool) -> dict[str
             step = STEPS[name]
             found = run_step(step, min(step.limit, left), dry_run, out / "log.txt")
         results["steps"][name] = found
-        write(out, results)
+        save(results, out / "results.json", out / "gpu-results.md")
         sys.stdout.write(f"{name} {found['status']} {found['seconds']} s {found['error']}\n")
         sys.stdout.flush()
     return results
@@ -179,7 +185,8 @@ def main() -> None:
     names = given.steps.split(",")
     if unknown := sorted(set(names) - set(STEPS)):
         parser.error(f"there is no step {', '.join(unknown)}; they are {', '.join(STEPS)}")
-    drive(given.out, given.budget, names, given.dry_run)
+    command = shlex.join(["python", "-m", "benchmarks.drive", *sys.argv[1:]])
+    drive(given.out, given.budget, names, given.dry_run, command)
 
 
 if __name__ == "__main__":

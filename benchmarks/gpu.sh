@@ -3,9 +3,9 @@
 #
 #   benchmarks/gpu.sh                      results to runs/gpu (or $OUT), then docs/gpu-results.md
 #   benchmarks/gpu.sh --dry-run            a rehearsal on the processor; docs/ stay as they are
-#   benchmarks/gpu.sh --steps query,loop   some steps alone: environment references query floors parity loop
-#                                          compiled sanitizer ablation tests tensorrt
-#   benchmarks/gpu.sh --budget 300         seconds for all of it
+#   benchmarks/gpu.sh --steps query,loop   some steps alone; docs/ stay as they are: environment references query
+#                                          floors parity loop compiled sanitizer ablation tests tensorrt
+#   benchmarks/gpu.sh --budget 300         seconds for all of it; docs/ stay as they are if a step found no time
 #
 # It installs nothing but what lies as wheels in $ARNET_WHEELS (or .whl), and that for itself alone.
 # Each step is a process with its own limit; results.json is written after each of them.
@@ -22,8 +22,6 @@ if compgen -G "$wheels/*.whl" >/dev/null; then
 fi
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
 "$python" -m benchmarks.drive --out "$out" "$@" || exit
-case " $* " in
-*" --dry-run "*) echo "A rehearsal: see $out/gpu-results.md" ;;
-*) "$python" -m benchmarks.report "$out/results.json" && echo "Written: docs/gpu-results.md and docs/gpu-results.json" ;;
-esac
+echo "What was found: $out/gpu-results.md"
+"$python" -m benchmarks.report "$out/results.json" || exit
 sed -n '/^## Query/,/^## Kernels against the frame/p' "$out/gpu-results.md"

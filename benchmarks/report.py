@@ -2,7 +2,8 @@
 
 python -m benchmarks.report [RESULTS.json]
 
-Without results every row says that it has not run.
+Without results the page is written again from the JSON that is there. Results of a rehearsal, or in
+which a step has not run, leave docs/ as they are: every other row would lose its figure.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from arnet.runtime.errors import ArnetError
+from arnet.runtime.output import atomic_write
 from benchmarks.rows import ROWS, Row
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -19,6 +22,11 @@ FORMAT = "arnet-gpu-results"
 SCHEMA_VERSION = 1
 NOT_YET_RUN = "not yet run"
 NOTHING: dict[str, Any] = {"format": FORMAT, "schema_version": SCHEMA_VERSION, "steps": {}}
+
+
+class IncompleteError(ValueError):
+    """Results that do not replace those in docs/."""
+
 
 INTRODUCTION = """# Results on a GPU
 
@@ -105,7 +113,12 @@ def machine(results: dict[str, Any]) -> str:
     """What it ran on, and how the steps ended."""
     if not results["steps"]:
         return ""
-    lines = [f"\nRun on {results['date']}.\n"]
+    ran = f"Run on {results['date']}"
+    if command := results.get("command"):
+        ran += f" by `{command}`"
+    if commit := results.get("commit"):
+        ran += f" at commit {commit}"
+    lines = [f"\n{ran}.\n"]
     facts = results["steps"].get("environment", {}).get("facts", {})
     if device := facts.get("device"):
         lines.append(
@@ -139,17 +152,38 @@ def number(value: float) -> str:
 
 
 def write(results: dict[str, Any], folder: Path = DOCS) -> None:
-    """Write the page and its JSON.
+    """Write the page and its JSON, each whole or not at all.
 
     Raises:
-        ValueError: the results are of a rehearsal, or no results.
+        ValueError: they are no results.
+        IncompleteError: they are no results of all steps on a GPU.
+        OutputError: a file cannot be written.
     """
     if results.get("format") != FORMAT or results.get("schema_version") != SCHEMA_VERSION:
         raise ValueError("this is no result of benchmarks/gpu.sh")
     if results.get("dry_run"):
-        raise ValueError("a rehearsal on a processor is no result; it stays out of docs/")
-    (folder / "gpu-results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    (folder / "gpu-results.md").write_text(page(results), encoding="utf-8")
+        raise IncompleteError("a rehearsal on a processor is no result")
+    steps = results["steps"]
+    ran = {name for name, step in steps.items() if step["status"] != "skipped"}
+    if missing := [name for name in _all_steps() if name not in ran]:
+        raise IncompleteError(f"these steps have not run: {', '.join(missing)}")
+    save(results, folder / "gpu-results.json", folder / "gpu-results.md")
+
+
+def save(results: dict[str, Any], data: Path, text: Path) -> None:
+    """Write results as JSON and as a page, each whole or not at all.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    shown = page(results)  # first: what cannot be shown is not stored beside an older page
+    for path, content in ((data, json.dumps(results, indent=1) + "\n"), (text, shown)):
+        with atomic_write(path) as temporary:
+            temporary.write_text(content, encoding="utf-8")
+
+
+def _all_steps() -> list[str]:
+    return list(dict.fromkeys(["environment", *(row.step for row in ROWS.values())]))
 
 
 def _sign(comparison: str) -> str:
@@ -160,11 +194,20 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-def main() -> None:
-    """The program."""
-    results = json.loads(Path(sys.argv[1]).read_text()) if len(sys.argv) > 1 else NOTHING
-    write(results)
+def main(arguments: list[str], folder: Path = DOCS) -> int:
+    """The program; its exit code."""
+    path = Path(arguments[0]) if arguments else folder / "gpu-results.json"
+    try:
+        write(json.loads(path.read_text(encoding="utf-8")), folder)
+    except IncompleteError as reason:
+        sys.stdout.write(f"docs/ stay as they are: {reason}\n")
+    except (OSError, ValueError, ArnetError) as error:
+        sys.stderr.write(f"error: {path}: {error}\n")
+        return 2
+    else:
+        sys.stdout.write("Written: docs/gpu-results.md and docs/gpu-results.json\n")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

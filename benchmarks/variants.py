@@ -3,7 +3,9 @@
 python -m benchmarks.variants parts --data .data --out runs/variants [--fold 2]
 
 What is done already is kept, so that a stopped run goes on where it was; ``--only-table`` shows
-what there is. The variants, the commands and the tables are those of docs/results.md.
+what there is. A training of another configuration, or from other weights, than it would be trained
+with now is refused, and scores of another checkpoint are measured again. The variants, the commands
+and the tables are those of docs/results.md.
 """
 
 from __future__ import annotations
@@ -16,7 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from arnet.config_file import config_to_dict, load_config
 from arnet.data.pascal import CLASS_NAMES
+from arnet.runtime.errors import ArnetError, ConfigError
+from arnet.runtime.results import sha256_of
+from arnet.training.state import differences
+from arnet.training.trainer import CONFIG, LAST
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "ablation"
 FULL = "full"
@@ -61,14 +68,36 @@ def held_out(fold: int) -> str:
     return f"data.held_out={json.dumps([*names, 'ccp/*', 'davis/*'])}"
 
 
+def check(name: str, fold: int, out: Path, init: str | None) -> None:
+    """Check that a training that is done, if it is, is the one that there would be now.
+
+    Raises:
+        ConfigError: its configuration, or the weights it started from, are others.
+    """
+    folder = out / f"{name}-fold{fold}"
+    if not (folder / "done").is_file():
+        return  # arnet train --resume compares by itself
+    wanted = load_config(CONFIGS / f"{name}.yaml", [held_out(fold)])
+    changed = differences(config_to_dict(load_config(folder / CONFIG)), config_to_dict(wanted))
+    if init is not None and (start := out / f"{init}-fold{fold}" / LAST).is_file():
+        # The file says what was started from; one of an older version is empty.
+        known = (folder / "done").read_text(encoding="utf-8") == sha256_of(start)
+        changed += [] if known else [f"the weights of {start}"]
+    if changed:
+        raise ConfigError(
+            f"{folder} was trained with another configuration: {', '.join(changed[:5])} differ",
+            f"delete {folder} to train it again, or choose another --out",
+        )
+
+
 def train(name: str, fold: int, data: str, out: Path, init: str | None) -> Path:
     """Train a variant, unless it is done, and give its checkpoint."""
+    check(name, fold, out, init)
     folder = out / f"{name}-fold{fold}"
     done = folder / "done"
     if not done.is_file():
-        start = (
-            [] if init is None else ["--init", out / f"{init}-fold{fold}/checkpoint.safetensors"]
-        )
+        origin = None if init is None else out / f"{init}-fold{fold}" / LAST
+        start = [] if origin is None else ["--init", origin]
         _arnet(
             *("train", "--config", CONFIGS / f"{name}.yaml", "--data", data, "--out", folder),
             *start,
@@ -77,8 +106,8 @@ def train(name: str, fold: int, data: str, out: Path, init: str | None) -> Path:
             f"data.cache={data}/cache",
             f"train.backbone_weights={data}/weights/resnet50_caffe_imagenet_to_layer3.safetensors",
         )
-        done.touch()
-    return folder / "checkpoint.safetensors"
+        done.write_text("" if origin is None else sha256_of(origin), encoding="utf-8")
+    return folder / LAST
 
 
 def result_of(checkpoint: Path, shots: int, episodes: int, seeds: int) -> Path:
@@ -86,17 +115,28 @@ def result_of(checkpoint: Path, shots: int, episodes: int, seeds: int) -> Path:
     return checkpoint.parent / f"{shots}-shot-{episodes}x{seeds}.json"
 
 
+def known(checkpoint: Path, shots: int, episodes: int, seeds: int) -> dict[str, Any] | None:
+    """The scores of a checkpoint, if those that are kept are of this very one."""
+    result = result_of(checkpoint, shots, episodes, seeds)
+    if not result.is_file() or not checkpoint.is_file():
+        return None
+    scores: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
+    return scores if scores.get("checkpoint_sha256") == sha256_of(checkpoint) else None
+
+
 def evaluate(
     checkpoint: Path, fold: int, data: str, shots: int, episodes: int, seeds: int
 ) -> dict[str, Any]:
     """The scores of a checkpoint on the fold's classes, measured unless they are known."""
+    found = known(checkpoint, shots, episodes, seeds)
+    if found is not None:
+        return found
     result = result_of(checkpoint, shots, episodes, seeds)
-    if not result.is_file():
-        _arnet(
-            *("eval", "--checkpoint", checkpoint, "--kind", "pascal", "--fold", fold),
-            *("--data", data, "--cache", f"{data}/cache", "--shots", shots),
-            *("--episodes", episodes, "--seeds", seeds, "--precision", "bf16", "--json", result),
-        )
+    _arnet(
+        *("eval", "--checkpoint", checkpoint, "--kind", "pascal", "--fold", fold),
+        *("--data", data, "--cache", f"{data}/cache", "--shots", shots),
+        *("--episodes", episodes, "--seeds", seeds, "--precision", "bf16", "--json", result),
+    )
     scores: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
     return scores
 
@@ -156,21 +196,39 @@ def main(arguments: list[str] | None = None) -> None:
     study = STUDIES[given.study]
     if unknown := set(given.variant or ()) - set(study.variants):
         parser.error(f"{given.study} has no {', '.join(unknown)}: {', '.join(study.variants)}")
+    try:
+        rows = _rows(study, given)
+    except ArnetError as error:
+        parser.exit(2, f"error: {error.message}\nhint: {error.hint}\n")
+    sys.stdout.write(table(rows) + "\n")
+
+
+def _rows(
+    study: Study, given: argparse.Namespace
+) -> dict[str, dict[tuple[int, int], dict[str, Any]]]:
+    folds, names = given.fold or FOLDS, given.variant or study.variants
     runs = given.episodes, given.seeds
+    for fold in folds:  # all of it before the first training
+        for name in names:
+            if study.init is not None:
+                check(study.init, fold, given.out, None)
+            check(name, fold, given.out, study.init)
     rows: dict[str, dict[tuple[int, int], dict[str, Any]]] = {}
-    for fold in given.fold or FOLDS:
-        for name in given.variant or study.variants:
+    for fold in folds:
+        for name in names:
             for shots in study.shots:
-                checkpoint = given.out / f"{name}-fold{fold}" / "checkpoint.safetensors"
-                if not given.only_table:
+                checkpoint = given.out / f"{name}-fold{fold}" / LAST
+                found: dict[str, Any] | None
+                if given.only_table:
+                    found = known(checkpoint, shots, *runs)
+                else:
                     if study.init is not None:
                         train(study.init, fold, given.data, given.out, None)
                     train(name, fold, given.data, given.out, study.init)
-                elif not result_of(checkpoint, shots, *runs).is_file():
-                    continue
-                found = evaluate(checkpoint, fold, given.data, shots, *runs)
-                rows.setdefault(name, {})[shots, fold] = found
-    sys.stdout.write(table(rows) + "\n")
+                    found = evaluate(checkpoint, fold, given.data, shots, *runs)
+                if found is not None:
+                    rows.setdefault(name, {})[shots, fold] = found
+    return rows
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import typer
 
 from arnet.cli import bench_output, console
 from arnet.runtime import shipped
-from arnet.runtime.errors import CheckpointError, ConfigError, OutputError
+from arnet.runtime.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
     from arnet.runtime.benchmark.scenarios import Contender
@@ -226,9 +226,7 @@ def _check(
         raise CheckpointError(
             f"there is no checkpoint {checkpoint}", "give the one the bundle was exported from"
         )
-    for path in (json, out):
-        if path is not None and path.is_dir():
-            raise OutputError(f"{path} is a folder", "name a file in it")
+    console.check_files(json, out)
 
 
 def _contenders(

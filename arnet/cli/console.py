@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import (
@@ -17,7 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from arnet.runtime.errors import ArnetError, MissingDependencyError, install
+from arnet.runtime.errors import ArnetError, MissingDependencyError, OutputError, install
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -41,6 +42,17 @@ def next_command(*words: object) -> None:
 def split_words(text: str) -> tuple[str, ...]:
     """The words of an option that takes several, with commas between them."""
     return tuple(word.strip() for word in text.split(","))
+
+
+def check_files(*paths: Path | None) -> None:
+    """Check before the long work that files can be written there; None is no file.
+
+    Raises:
+        OutputError: one is a folder.
+    """
+    for path in paths:
+        if path is not None and path.is_dir():
+            raise OutputError(f"{path} is a folder", "name a file in it")
 
 
 @contextmanager

@@ -101,6 +101,7 @@ def evaluate(
       arnet eval --checkpoint runs/fold2/checkpoint.safetensors --data .data \
         --shots 5 --baseline --json runs/fold2/5-shot.json
     """
+    console.check_files(json)
     console.need_torch()
     from dataclasses import replace
 

@@ -7,10 +7,8 @@ that a result never depends on what was kept.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Hashable
 from functools import reduce
-from typing import Generic, Literal, TypeVar
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -18,6 +16,7 @@ from torch import Tensor
 from arnet.data.episodes import Episode
 from arnet.data.transforms import binary_mask
 from arnet.devices import autocast
+from arnet.evaluation.reading import Reader
 from arnet.inputs import InputSource
 from arnet.modeling import ARNet
 from arnet.modeling.prior import answers, nearest, unit_cells
@@ -25,30 +24,6 @@ from arnet.modeling.state import FirstMasks, QueryFeatures, SupportState
 from arnet.runtime.annotations.shapes import boxes_from_mask
 
 Annotation = Literal["mask", "box"]
-IMAGES_KEPT = 320
-"""At 257² up to 10 MB each, most of it the frozen features of queries where there is a prior."""
-PAIRS_KEPT = 32_768
-"""At 257² up to 26 kB each."""
-
-Key = TypeVar("Key", bound=Hashable)
-Value = TypeVar("Value")
-
-
-class Recent(Generic[Key, Value]):
-    """The values asked for last, at most so many."""
-
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self._values: OrderedDict[Key, Value] = OrderedDict()
-
-    def get(self, key: Key, make: Callable[[], Value]) -> Value:
-        """The value of a key, made where it is not kept."""
-        if key not in self._values:
-            self._values[key] = make()
-            if len(self._values) > self.most:
-                self._values.popitem(last=False)
-        self._values.move_to_end(key)
-        return self._values[key]
 
 
 class Encoder:
@@ -58,16 +33,10 @@ class Encoder:
         self, model: ARNet, source: InputSource, precision: torch.dtype = torch.float32
     ) -> None:
         self.model = model.eval()
-        self.source = source
         self.precision = precision
-        self.device = next(model.parameters()).device
-        self._queries: Recent[str, QueryFeatures] = Recent(IMAGES_KEPT)
-        self._cells: Recent[str, Tensor] = Recent(IMAGES_KEPT)
-        self._supports: Recent[tuple[str, int, Annotation], tuple[SupportState, Tensor]]
-        self._supports = Recent(IMAGES_KEPT)
-        self._pairs: Recent[tuple[str, str, int, Annotation], FirstMasks] = Recent(PAIRS_KEPT)
-        self._near: Recent[tuple[str, str, int, Annotation], Tensor] = Recent(PAIRS_KEPT)
-        self._priors: Recent[tuple[Episode, Annotation], Tensor] = Recent(PAIRS_KEPT)
+        self.reader = Reader(model.backbone, source)
+        self.device = self.reader.device
+        self._recent = self.reader.recent
 
     def autocast(self) -> torch.autocast:
         """The precision asked for."""
@@ -77,13 +46,13 @@ class Encoder:
         """Features of one query (B = 1)."""
 
         def make() -> QueryFeatures:
-            features, _ = self._read(image_id)
+            features, _ = self.reader.read(image_id, self.precision)
             with self.autocast():
                 encoded = self.model.encode_query(features.float())
-            # Without the deepest layer, which is large: `prior` keeps what it needs of it.
+            # Without the deepest layer, which is large: the prior takes it from what was read.
             return QueryFeatures(encoded.features)
 
-        return self._queries.get(image_id, make)
+        return self._recent.get(("query", image_id), make)
 
     def supports(self, episode: Episode, annotation: Annotation) -> tuple[SupportState, Tensor]:
         """The state of an episode's supports (B = 1), and their labels (k, S, S), 0, 1 or 255."""
@@ -111,15 +80,13 @@ class Encoder:
             answer = answers(cells, pair, torch.stack(near, dim=1).amax(dim=1))
             return answer.view(1, 1, *state.features.shape[-2:])
 
-        return self._priors.get((episode, annotation), make)
+        return self._recent.get(("prior", episode, annotation), make)
 
     def _unit_cells(self, image_id: str) -> Tensor:
-        def make() -> Tensor:
-            deep = self.model.deepest(self._read(image_id)[0])
-            assert deep is not None
-            return unit_cells(deep)
-
-        return self._cells.get(image_id, make)
+        """Not kept: as large as what was read, and quickly made of it."""
+        deep = self.model.deepest(self.reader.read(image_id, self.precision)[0])
+        assert deep is not None
+        return unit_cells(deep)
 
     def _nearest(self, episode: Episode, support: str, annotation: Annotation) -> Tensor:
         """Similarity (1, 2, h * w) of the query to the nearest local prototypes of one support."""
@@ -129,19 +96,21 @@ class Encoder:
             assert state.prior is not None
             return nearest(state.prior[:, 0, :, 1:].float(), self._unit_cells(episode.query))
 
-        return self._near.get((episode.query, support, episode.class_id, annotation), make)
+        key = ("near", episode.query, support, episode.class_id, annotation)
+        return self._recent.get(key, make)
 
     def _support(
         self, image_id: str, class_id: int, annotation: Annotation
     ) -> tuple[SupportState, Tensor]:
         def make() -> tuple[SupportState, Tensor]:
-            features, labels = self._read(image_id, class_id)
+            features, mask = self.reader.read(image_id, self.precision)
+            labels = torch.from_numpy(binary_mask(mask, class_id))[None]
             guides = guide_masks(labels, annotation).to(self.device)
             with self.autocast():
                 state = self.model.encode_features(features.float()[None], guides[None])
             return state, labels[0]
 
-        return self._supports.get((image_id, class_id, annotation), make)
+        return self._recent.get(("support", image_id, class_id, annotation), make)
 
     def _pair(self, episode: Episode, support: str, annotation: Annotation) -> FirstMasks:
         def make() -> FirstMasks:
@@ -149,16 +118,8 @@ class Encoder:
             with self.autocast():
                 return self.model.first_masks(self.query(episode.query), state)
 
-        return self._pairs.get((episode.query, support, episode.class_id, annotation), make)
-
-    def _read(self, image_id: str, class_id: int = 0) -> tuple[Tensor, Tensor]:
-        """Features of the backbone (1, C, h, w), and the labels of a class (1, S, S)."""
-        inputs, mask = self.source.read(image_id)
-        inputs = inputs[None].to(self.device)
-        if not self.source.features:
-            with self.autocast():
-                inputs = self.model.backbone(inputs)
-        return inputs, torch.from_numpy(binary_mask(mask, class_id))[None]
+        key = ("pair", episode.query, support, episode.class_id, annotation)
+        return self._recent.get(key, make)
 
 
 def guide_masks(labels: Tensor, annotation: Annotation) -> Tensor:

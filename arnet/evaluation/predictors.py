@@ -19,9 +19,9 @@ from arnet.data.dataset import SegmentationDataset
 from arnet.data.episodes import Episode
 from arnet.data.transforms import binary_mask, normalize, resize, to_tensors
 from arnet.devices import autocast
-from arnet.evaluation.encoder import IMAGES_KEPT, Annotation, Encoder, Recent, guide_masks
-from arnet.inputs import InputSource
-from arnet.modeling import ARNet, Backbone
+from arnet.evaluation.encoder import Annotation, Encoder, guide_masks
+from arnet.evaluation.reading import Reader
+from arnet.modeling import ARNet
 from arnet.modeling.layers import resize_mask
 from arnet.modeling.margins import Margins, margins_of, upsample
 from arnet.runtime.errors import ConfigError
@@ -119,10 +119,9 @@ class PrototypeBaseline:
     query belongs to the nearer one.
     """
 
-    def __init__(self, backbone: Backbone, source: InputSource) -> None:
-        self.backbone = backbone
-        self.source = source
-        self._sums: Recent[tuple[str, int, Annotation], Tensor] = Recent(IMAGES_KEPT)
+    def __init__(self, reader: Reader) -> None:
+        """Take a reader: that of an encoder reads for both."""
+        self.reader = reader
 
     @torch.inference_mode()
     def __call__(self, episode: Episode, annotation: Annotation) -> Margins:
@@ -130,8 +129,8 @@ class PrototypeBaseline:
         query, _ = self._read(episode.query)
         sums = torch.stack(
             [
-                self._sums.get(
-                    (name, episode.class_id, annotation),
+                self.reader.recent.get(
+                    ("sums", name, episode.class_id, annotation),
                     partial(self._sum, name, episode.class_id, annotation),
                 )
                 for name in episode.supports
@@ -150,10 +149,9 @@ class PrototypeBaseline:
 
     def _read(self, image_id: str) -> tuple[Tensor, NDArray[np.uint8]]:
         """Features (C, h, w) of the deepest layer, whose channels come last, and the mask."""
-        inputs, mask = self.source.read(image_id)
-        inputs = inputs.to(next(self.backbone.parameters()).device)[None]
-        features = inputs if self.source.features else self.backbone(inputs)
-        return features[0, -self.backbone.widths[-1] :].float(), mask
+        # In float32, whatever the precision of the model: the baseline has always been.
+        features, mask = self.reader.read(image_id)
+        return features[0, -self.reader.backbone.widths[-1] :].float(), mask
 
 
 class PriorAlone:

@@ -192,7 +192,7 @@ def _predictors(
         )
     if request.baseline:
         assert encoder is not None
-        found["baseline"] = PrototypeBaseline(model.backbone, encoder.source)
+        found["baseline"] = PrototypeBaseline(encoder.reader)
         if model.config.prior:
             found["prior"] = PriorAlone(encoder)
     return found

@@ -95,7 +95,7 @@ def load_state(path: Path, config: Config) -> SavedState:
     tensors, header = load_tensors(path, FORMAT)
     # What a state of an older version does not say has its default.
     before = config_to_dict(config_from_dict(header["config"], source=str(path)))
-    changed = _differences(before, config_to_dict(config))
+    changed = differences(before, config_to_dict(config))
     if changed:
         raise ConfigError(
             f"{path} was trained with another configuration: {', '.join(changed[:5])} differ",
@@ -133,13 +133,14 @@ _MAY_CHANGE = {
 """What decides where and how often, not what is trained."""
 
 
-def _differences(one: Mapping[str, Any], other: Mapping[str, Any], above: str = "") -> list[str]:
+def differences(one: Mapping[str, Any], other: Mapping[str, Any], above: str = "") -> list[str]:
+    """The keys of two configurations by which what is trained differs, with dots."""
     found = []
     for key in sorted(one.keys() | other.keys()):
         name = f"{above}{key}"
         first, second = one.get(key), other.get(key)
         if isinstance(first, dict) and isinstance(second, dict):
-            found += _differences(first, second, f"{name}.")
+            found += differences(first, second, f"{name}.")
         elif first != second and name not in _MAY_CHANGE:
             found.append(name)
     return found

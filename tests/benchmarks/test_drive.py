@@ -83,7 +83,9 @@ def test_what_a_step_started_ends_with_it(step, tmp_path: Path) -> None:
 def test_the_others_run_and_each_is_written_at_once(step, tmp_path: Path, monkeypatch) -> None:
     steps = {"a": step("badly"), "b": step("never", 3), "query": step("well")}
     monkeypatch.setattr(drive, "STEPS", steps)
-    results = drive.drive(tmp_path / "out", 100, list(steps), dry_run=False)
+    monkeypatch.setattr(drive, "commit", lambda: "abc")
+    results = drive.drive(tmp_path / "out", 100, list(steps), dry_run=False, command="this")
+    assert (results["command"], results["commit"]) == ("this", "abc")
     assert [one["status"] for one in results["steps"].values()] == ["failed", "stopped", "done"]
     written = json.loads((tmp_path / "out" / "results.json").read_text())
     assert written == results
@@ -135,3 +137,45 @@ def test_the_script_refuses_a_step_that_is_not_there(tmp_path: Path) -> None:
     )
     assert finished.returncode == 2
     assert "there is no step abacus; they are environment, references" in finished.stderr
+
+
+def test_the_commit_is_that_of_the_checkout_itself(tmp_path: Path) -> None:
+    def git(*words: str) -> str:
+        person = ("-c", "user.name=a", "-c", "user.email=a@b")
+        command = ["git", *person, *words]
+        return subprocess.run(
+            command, cwd=tmp_path, check=True, capture_output=True, text=True
+        ).stdout
+
+    git("init", "-q")
+    (tmp_path / "file").write_text("one")
+    git("add", "file")
+    git("commit", "-qm", "one")
+    commit = git("rev-parse", "HEAD").strip()
+    assert drive.commit(tmp_path) == commit
+    (tmp_path / "file").write_text("two")
+    assert drive.commit(tmp_path) == f"{commit}-dirty"
+    (tmp_path / "copy").mkdir()
+    assert drive.commit(tmp_path / "copy") is None, "the commit around a copy is not its own"
+
+
+@pytest.mark.parametrize(("failing", "code"), [("report", 3), ("drive", 3), ("nothing", 0)])
+def test_the_script_fails_if_a_program_of_it_does(failing: str, code: int, tmp_path: Path) -> None:
+    """A copy of the script with a Python that only tells what it was asked."""
+    (tmp_path / "benchmarks").mkdir()
+    script = tmp_path / "benchmarks" / "gpu.sh"
+    script.write_bytes((Path(drive.__file__).parent / "gpu.sh").read_bytes())
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "gpu-results.md").write_text("## Query\n")
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\necho "$@"\n[ "$2" != benchmarks.{failing} ] || exit 3\n')
+    python.chmod(0o755)
+    finished = subprocess.run(
+        ["bash", script, "--steps", "query"],
+        env={"PYTHON": str(python), "PATH": "/usr/bin:/bin", "OUT": "out"},
+        capture_output=True,
+        text=True,
+    )
+    assert finished.returncode == code, finished.stderr
+    assert "-m benchmarks.drive --out out --steps query" in finished.stdout
+    assert ("-m benchmarks.report out/results.json" in finished.stdout) == (failing != "drive")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.drive import STEPS
-from benchmarks.report import DOCS, NOTHING, found, line, number, page, write
+from benchmarks.report import DOCS, NOTHING, found, line, main, number, page, write
 from benchmarks.rows import ROWS, Row, verdict
 
 
@@ -19,6 +19,13 @@ def results(**rows: dict) -> dict:
         name = name.replace("__", "/").replace("_", "-") if name not in ROWS else name
         found["steps"].setdefault(ROWS[name].step, {**step, "rows": {}})["rows"][name] = row
     return found
+
+
+def whole(**rows: dict) -> dict:
+    """Results in which every step ran."""
+    found = results(**rows)
+    step = {"status": "done", "seconds": 1, "error": "", "rows": {}, "facts": {}}
+    return {**found, "steps": {name: found["steps"].get(name, step) for name in STEPS}}
 
 
 def test_the_page_in_docs_is_made_from_its_json() -> None:
@@ -96,7 +103,7 @@ def test_a_step_that_ended_before_a_row_explains_it() -> None:
 
 
 def test_it_is_written_to_docs_unless_it_is_a_rehearsal(tmp_path: Path) -> None:
-    given = results(query__device={"value": 0.5, "passed": True, "detail": ""})
+    given = whole(query__device={"value": 0.5, "passed": True, "detail": ""})
     write(given, tmp_path)
     assert json.loads((tmp_path / "gpu-results.json").read_text()) == given
     assert "| device time, fp16 | ≤ 1 ms | 0.5 ms | yes |" in (
@@ -107,3 +114,66 @@ def test_it_is_written_to_docs_unless_it_is_a_rehearsal(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no result"):
         write({"format": "arnet-benchmark"}, tmp_path)
     assert "rehearsal on a processor: nothing below is a figure" in page({**given, "dry_run": True})
+
+
+def test_what_is_not_of_all_steps_leaves_docs_as_they_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    write(whole(), docs)
+    before = {path.name: path.read_bytes() for path in docs.iterdir()}
+    row = {"value": 0.5, "passed": True, "detail": ""}
+    late = whole(query__device=row)
+    late["steps"]["tensorrt"] = {**late["steps"]["tensorrt"], "status": "skipped"}
+    for given, reason in (
+        (results(query__device=row), "have not run: environment, "),
+        (late, "have not run: tensorrt\n"),
+        ({**whole(query__device=row), "dry_run": True}, "a rehearsal"),
+    ):
+        (tmp_path / "results.json").write_text(json.dumps(given))
+        assert main([str(tmp_path / "results.json")], docs) == 0
+        told = capsys.readouterr().out
+        assert told.startswith("docs/ stay as they are: ") and reason in told
+        assert {path.name: path.read_bytes() for path in docs.iterdir()} == before
+    (tmp_path / "results.json").write_text(json.dumps(whole(query__device=row)))
+    assert main([str(tmp_path / "results.json")], docs) == 0
+    assert "Written" in capsys.readouterr().out
+    assert (docs / "gpu-results.md").read_bytes() != before["gpu-results.md"]
+
+
+def test_without_results_the_page_is_written_again_from_its_json(tmp_path: Path) -> None:
+    for name in ("gpu-results.json", "gpu-results.md"):
+        (tmp_path / name).write_bytes((DOCS / name).read_bytes())
+    (tmp_path / "gpu-results.md").write_text("edited")
+    assert main([], tmp_path) == 0
+    for name in ("gpu-results.json", "gpu-results.md"):
+        assert (tmp_path / name).read_bytes() == (DOCS / name).read_bytes()
+
+
+def test_what_is_no_result_fails_and_leaves_nothing_half_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, docs = tmp_path / "results.json", tmp_path / "docs"
+    docs.mkdir()
+    with pytest.raises(TypeError):
+        write(whole(query__device={"value": "fast", "passed": True, "detail": ""}), docs)
+    assert list(docs.iterdir()) == []
+    for text in ("{", json.dumps({"format": "arnet-benchmark"})):
+        path.write_text(text)
+        assert main([str(path)], docs) == 2
+        assert capsys.readouterr().err.startswith(f"error: {path}: ")
+        assert list(docs.iterdir()) == []
+    (docs / "gpu-results.md").mkdir()  # in the way
+    path.write_text(json.dumps(whole()))
+    assert main([str(path)], docs) == 2
+    assert "could not be written" in capsys.readouterr().err
+
+
+def test_the_command_and_the_commit_stand_on_the_page_where_they_are_known() -> None:
+    given = whole()
+    assert "\nRun on 2030-01-01.\n" in page(given)
+    told = page({**given, "command": "python -m benchmarks.drive --out o", "commit": "abc-dirty"})
+    ran = "Run on 2030-01-01 by `python -m benchmarks.drive --out o` at commit abc-dirty."
+    assert f"\n{ran}\n" in told
+    assert "\nRun on 2030-01-01.\n" in page({**given, "command": "", "commit": None})

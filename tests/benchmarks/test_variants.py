@@ -1,11 +1,14 @@
 """The tables of variants: what is trained and evaluated, once, and how it is shown."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
-from arnet.config_file import load_config
+from arnet.config_file import config_to_dict, load_config
+from arnet.runtime.results import sha256_of
 from benchmarks import variants
 
 
@@ -21,14 +24,22 @@ class Arnet:
         if words[0] == "train":
             folder = Path(words[words.index("--out") + 1])
             folder.mkdir(parents=True)
-            (folder / "checkpoint.safetensors").write_text("")
+            config = load_config(Path(words[words.index("--config") + 1]), overrides(words))
+            (folder / "config.yaml").write_text(yaml.safe_dump(config_to_dict(config)))
+            (folder / "checkpoint.safetensors").write_text(f"training {len(self.asked)}")
             if "--init" in words:
                 assert Path(words[words.index("--init") + 1]).is_file()
         else:
             fold = int(words[words.index("--fold") + 1])
             mean = {"mean_iou": {"mean": 40.0 + fold, "std": 1.25}}
             scores = {"q1": mean, "q2": mean}
-            Path(words[words.index("--json") + 1]).write_text(json.dumps({"scores": scores}))
+            checkpoint = Path(words[words.index("--checkpoint") + 1])
+            found = {"scores": scores, "checkpoint_sha256": sha256_of(checkpoint)}
+            Path(words[words.index("--json") + 1]).write_text(json.dumps(found))
+
+
+def overrides(words: list[str]) -> list[str]:
+    return [word for word in words if word.startswith(("data.", "train."))]
 
 
 @pytest.fixture
@@ -71,6 +82,63 @@ def test_what_is_done_is_kept(arnet: Arnet, tmp_path: Path) -> None:
     assert first == ["train", "train", "eval", "eval"], "the full model, the variant, 1 and 5 shots"
     run(tmp_path, "fusion", "--fold", "1", "--variant", "fusion-mask")
     assert len(arnet.asked) == 4
+
+
+@pytest.fixture
+def configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the variants' files, to be edited."""
+    copied = shutil.copytree(variants.CONFIGS, tmp_path / "configs")
+    monkeypatch.setattr(variants, "CONFIGS", copied)
+    return copied
+
+
+@pytest.mark.parametrize("only_table", [[], ["--only-table"]])
+def test_a_training_of_an_edited_configuration_is_refused(
+    arnet: Arnet,
+    tmp_path: Path,
+    configs: Path,
+    only_table: list[str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run(tmp_path, "parts", "--fold", "1", "--variant", "without-mpm2")
+    (configs / "without-mpm2.yaml").write_text("base: full.yaml\nmodel: {without: [mpm1]}\n")
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        run(tmp_path, "parts", "--fold", "1", *only_table)
+    shown = capsys.readouterr()
+    folder = tmp_path / "without-mpm2-fold1"
+    assert ended.value.code == 2 and shown.out == ""
+    assert f"{folder} was trained with another configuration: model.without" in shown.err
+    assert f"delete {folder}" in shown.err
+    assert len(arnet.asked) == 2, "nothing is trained before all is checked"
+
+
+def test_a_training_from_other_weights_is_refused(
+    arnet: Arnet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("fusion", "--fold", "1", "--variant", "fusion-mask")
+    run(tmp_path, *options)
+    shutil.rmtree(tmp_path / "full-fold1")
+    run(tmp_path, "parts", "--fold", "1", "--variant", "full")
+    with pytest.raises(SystemExit):
+        run(tmp_path, *options)
+    start = tmp_path / "full-fold1" / "checkpoint.safetensors"
+    assert f"the weights of {start} differ" in capsys.readouterr().err
+
+
+def test_scores_of_another_checkpoint_are_not_shown_but_measured_again(
+    arnet: Arnet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("parts", "--fold", "1", "--variant", "full")
+    run(tmp_path, *options)
+    (tmp_path / "full-fold1" / "checkpoint.safetensors").write_text("trained again")
+    capsys.readouterr()
+    run(tmp_path, *options, "--only-table")
+    assert "full" not in capsys.readouterr().out and len(arnet.asked) == 2
+    run(tmp_path, *options)
+    assert [words[0] for words in arnet.asked] == ["train", "eval", "eval"]
+    run(tmp_path, *options, "--only-table")
+    assert "| full | 41.0" in capsys.readouterr().out
 
 
 def test_a_table_of_what_there_is(

@@ -118,6 +118,20 @@ def test_a_fusion_that_was_not_trained_is_refused(
     assert "arnet train model.fusion=attention" in message
 
 
+def test_a_folder_in_place_of_the_json_is_refused_before_anything_is_computed(
+    fails: Callable[..., str],
+    trained: Path,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from arnet.evaluation import report
+
+    monkeypatch.setattr(report, "run", lambda *_: pytest.fail("it was evaluated"))
+    options = ("--checkpoint", trained, "--data", data, "--json", tmp_path)
+    assert f"{tmp_path} is a folder" in fails("eval", *options)
+
+
 def test_the_protocol_of_the_precedent_takes_photographs_in_their_own_size(
     evaluate: Evaluate,
 ) -> None:

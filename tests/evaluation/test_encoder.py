@@ -3,7 +3,9 @@ import torch
 
 from arnet.config import AugmentConfig
 from arnet.data.episodes import Episode
-from arnet.evaluation.encoder import Encoder, Recent, guide_masks
+from arnet.evaluation.encoder import Encoder, guide_masks
+from arnet.evaluation.predictors import ARNetPredictor, PriorAlone, PrototypeBaseline
+from arnet.evaluation.reading import Reader
 from arnet.inputs import PLAIN, ImageInput
 
 EPISODES = [
@@ -11,6 +13,9 @@ EPISODES = [
     Episode(1, "p6", ("p4", "p8")),
     Episode(2, "p1", ("p3", "p5")),
 ]
+
+
+IMAGES = sorted({name for episode in EPISODES for name in (episode.query, *episode.supports)})
 
 
 class Counted(ImageInput):
@@ -54,9 +59,8 @@ def test_boxes_are_filled_and_larger_than_masks():
 def test_what_is_kept_answers_as_what_is_computed_anew(make_model, source):
     kept = Encoder(make_model("prior=20"), source)
     first = [answer(kept, episode) for episode in EPISODES]
-    reads = len(source.reads)
     again = [answer(kept, episode) for episode in EPISODES]
-    assert len(source.reads) == reads, "nothing is read twice"
+    assert sorted(source.reads) == IMAGES, "nothing is read twice, as query, support or both"
     alone = [answer(Encoder(make_model("prior=20"), source), episode) for episode in EPISODES]
     for one, two, three in zip(first, again, alone, strict=True):
         for a, b, c in zip(one, two, three, strict=True):
@@ -96,12 +100,38 @@ def test_without_the_first_masks_and_the_prior(make_model, source):
     assert encoder.prior(EPISODES[0], "mask") is None
 
 
-def test_only_so_many_are_kept():
-    made = []
-    recent = Recent(2)
+@pytest.mark.parametrize("annotation", ["mask", "box"])
+def test_all_that_is_compared_shares_what_is_read(make_model, source, annotation):
+    model, passes = make_model("prior=20"), []
+    model.backbone.register_forward_hook(lambda *_: passes.append(1))
+    encoder = Encoder(model, source)
+    compared = (ARNetPredictor(encoder), PrototypeBaseline(encoder.reader), PriorAlone(encoder))
+    shared = [[one(episode, annotation).q2 for episode in EPISODES] for one in compared]
+    assert sorted(source.reads) == IMAGES and len(passes) == len(IMAGES)
+    for number, episode in enumerate(EPISODES):
+        alone = (
+            ARNetPredictor(Encoder(model, source)),
+            PrototypeBaseline(Reader(model.backbone, source)),
+            PriorAlone(Encoder(model, source)),
+        )
+        for one, answers in zip(alone, shared, strict=True):
+            assert torch.equal(one(episode, annotation).q2, answers[number])
 
-    def get(key):
-        return recent.get(key, lambda: made.append(key) or key.upper())
 
-    assert [get(key) for key in "abacab"] == ["A", "B", "A", "C", "A", "B"]
-    assert made == ["a", "b", "c", "b"], "the one not asked for the longest goes first"
+def test_the_baseline_computes_in_float32_beside_a_model_that_does_not(make_model, source):
+    model = make_model()
+    encoder = Encoder(model, source, torch.bfloat16)
+    ARNetPredictor(encoder)(EPISODES[0], "mask")
+    beside = PrototypeBaseline(encoder.reader)(EPISODES[0], "mask").q2
+    alone = PrototypeBaseline(Reader(model.backbone, source))(EPISODES[0], "mask").q2
+    assert torch.equal(beside, alone)
+
+
+def test_with_no_room_it_answers_the_same(make_model, source):
+    model = make_model("prior=20")
+    roomy, cramped = Encoder(model, source), Encoder(model, source)
+    cramped.reader.recent.most = 0
+    for episode in EPISODES:
+        for a, b in zip(answer(roomy, episode), answer(cramped, episode), strict=True):
+            assert torch.equal(a, b)
+    assert cramped.reader.recent.size == 0

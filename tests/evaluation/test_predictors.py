@@ -12,6 +12,7 @@ from arnet.evaluation.predictors import (
     PriorAlone,
     PrototypeBaseline,
 )
+from arnet.evaluation.reading import Reader
 from arnet.inputs import FeatureCache, ImageInput
 from arnet.modeling import Prediction
 from arnet.modeling.margins import margins_of, upsample
@@ -124,7 +125,7 @@ def test_the_baseline_finds_what_is_trivially_apart(painted, source):
             noise = torch.full_like(images[:, :1], 1e6)
             return torch.cat([noise, images], dim=1)
 
-    baseline = PrototypeBaseline(Colours(), source)
+    baseline = PrototypeBaseline(Reader(Colours(), source))
     episodes = EvaluationEpisodes(painted, shots=2, episodes=6)
     assert evaluate(baseline, painted, episodes).meters["q2"].mean_iou() > 90
     # Negative control: supports whose masks are turned around find the background.
@@ -142,11 +143,11 @@ def test_the_baseline_takes_the_features_of_a_backbone_or_of_its_cache(
     backbone = make_model().backbone
     cache = FeatureCache(source, backbone, tmp_path, "painted", views=1)
     cache.fill(painted.ids)
-    exact = PrototypeBaseline(backbone, source)(EPISODE, "mask").q2
-    cached = PrototypeBaseline(backbone, cache)(EPISODE, "mask").q2
+    exact = PrototypeBaseline(Reader(backbone, source))(EPISODE, "mask").q2
+    cached = PrototypeBaseline(Reader(backbone, cache))(EPISODE, "mask").q2
     assert exact.shape == cached.shape == (9, 9)
     torch.testing.assert_close(exact, cached, atol=0.02, rtol=0)
-    boxes = PrototypeBaseline(backbone, source)(EPISODE, "box").q2
+    boxes = PrototypeBaseline(Reader(backbone, source))(EPISODE, "box").q2
     assert not torch.allclose(exact, boxes)
 
 

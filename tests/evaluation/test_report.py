@@ -1,15 +1,17 @@
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageFilter
 
 from arnet.checkpoint import load_checkpoint, save_checkpoint
 from arnet.data import EvaluationEpisodes, open_dataset
 from arnet.evaluation import report
 from arnet.evaluation.encoder import Encoder
 from arnet.evaluation.evaluator import evaluate
-from arnet.evaluation.predictors import ARNetPredictor
+from arnet.evaluation.predictors import ARNetPredictor, OriginalSizePredictor
 from arnet.evaluation.protocols import PROTOCOLS, get_protocol
 from arnet.evaluation.reference import OFFICIAL_VAL_PAIRS, completeness
 from arnet.runtime.errors import CheckpointError, ConfigError, DataError
@@ -113,10 +115,42 @@ def test_chosen_classes(checkpoint):
     assert "square, disc, bar" in caught.value.hint
 
 
-def test_the_protocol_of_canet(checkpoint):
-    assert get_protocol("canet").border == "background"
-    protocol = replace(get_protocol("canet"), episodes=2)
-    assert run(checkpoint, protocol=protocol)["scores"]["q2"]["mean_iou"]["mean"] >= 0
+@pytest.fixture
+def bordered(shapes, tmp_path):
+    """The shapes, each in a border labelled 255."""
+    root = shutil.copytree(shapes, tmp_path / "bordered")
+    for path in (root / "masks").iterdir():
+        mask = np.array(Image.open(path))
+        near = np.array(Image.fromarray(mask).filter(ImageFilter.MaxFilter(7)))
+        Image.fromarray(np.where((mask == 0) & (near > 0), 255, mask).astype(np.uint8)).save(path)
+    return root
+
+
+def test_the_protocol_of_canet(checkpoint, bordered):
+    """Queries in CANet's order and at their own size, three scales, the border as background."""
+    request = report.Request(replace(get_protocol("canet"), episodes=6), shots=2)
+    config = report.data_config(checkpoint, root=str(bordered))
+    found = report.run(checkpoint, config, request)["scores"]
+    dataset = open_dataset("folder", bordered, "val")
+
+    def expected(scales=(0.7, 1.0, 1.3), border="background", order="canet"):
+        predictor = OriginalSizePredictor(checkpoint.model, dataset, scales)
+        episodes = EvaluationEpisodes(dataset, None, 2, 6, 0, order)
+        meters = evaluate(predictor, dataset, episodes, border=border).meters
+        return {
+            mask: {
+                "mean_iou": {"mean": pytest.approx(meter.mean_iou()), "std": 0},
+                "binary_iou": {"mean": pytest.approx(meter.binary_iou()), "std": 0},
+            }
+            for mask, meter in meters.items()
+        }
+
+    for score in found.values():
+        del score["per_class"]
+    assert found == expected()
+    assert found != expected(scales=(1.0,))
+    assert found != expected(border="ignore")
+    assert found != expected(order="random")
 
 
 def test_progress_counts_all_seeds_and_predictors(checkpoint):
