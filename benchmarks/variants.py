@@ -19,67 +19,33 @@ from pathlib import Path
 from typing import Any
 
 from arnet.config_file import config_to_dict, load_config
-from arnet.data.pascal import CLASS_NAMES
 from arnet.runtime.errors import ArnetError, ConfigError
 from arnet.runtime.results import sha256_of
 from arnet.training.state import differences
 from arnet.training.trainer import CONFIG, LAST
+from benchmarks.studies import FOLDS, STUDIES, HeldOut, Study
 
+Rows = dict[str, dict[tuple[int, str], dict[str, Any]]]
 CONFIGS = Path(__file__).parents[1] / "configs" / "ablation"
-FULL = "full"
 
 
-@dataclass(frozen=True)
-class Study:
-    """A table: its variants, what they start from and how many shots they are tried with.
-
-    Attributes:
-        variants: names of files in ``configs/ablation``.
-        shots: k of the evaluations.
-        init: the variant whose checkpoint the others start from; None starts from ImageNet.
-    """
-
-    variants: tuple[str, ...]
-    shots: tuple[int, ...] = (1,)
-    init: str | None = None
+def override(held_out: HeldOut) -> str:
+    """What holds the classes out."""
+    return f"data.held_out={json.dumps(held_out.classes)}"
 
 
-STUDIES = {
-    "parts": Study((FULL, "without-mpm1", "without-mpm2", "without-mrm")),
-    "fusion": Study(("fusion-cmm", "fusion-attention", "fusion-mask"), (1, 5), FULL),
-    "blocks": Study(("fusion-one-block", "fusion-two-blocks", "fusion-cmm"), (5,), FULL),
-    "recipe": Study(
-        (
-            FULL,
-            *("another-seed", "sgd", "rate-1e-3", "rate-1e-4", "more-batches"),
-            *("loss-of-q2-mostly", "pooling-map", "mask-hard", "gradient-flows", "without-f1"),
-            *("shared-mpm", "vector-predicted", "cbam-residual", "cbam-none", "dropout", "wide"),
-            *("prior", "prior-strong", "weak-guides", "pseudo-classes", "no-augmentation"),
-            *("novel-as-background", "size-321"),
-        )
-    ),
-}
-FOLDS = (1, 2, 3)
-
-
-def held_out(fold: int) -> str:
-    """Override that holds out a fold of PASCAL, and both other data sets."""
-    names = [f"voc/{CLASS_NAMES[5 * fold + n]}" for n in range(1, 6)]
-    return f"data.held_out={json.dumps([*names, 'ccp/*', 'davis/*'])}"
-
-
-def check(name: str, fold: int, out: Path, init: str | None) -> None:
+def check(name: str, held_out: HeldOut, out: Path, init: str | None) -> None:
     """Check that a training that is done, if it is, is the one that there would be now.
 
     Raises:
         ConfigError: its configuration, or the weights it started from, are others.
     """
-    folder = out / f"{name}-fold{fold}"
+    folder = out / f"{name}-{held_out.name}"
     if not (folder / "done").is_file():
         return  # arnet train --resume compares by itself
-    wanted = load_config(CONFIGS / f"{name}.yaml", [held_out(fold)])
+    wanted = load_config(CONFIGS / f"{name}.yaml", [override(held_out)])
     changed = differences(config_to_dict(load_config(folder / CONFIG)), config_to_dict(wanted))
-    if init is not None and (start := out / f"{init}-fold{fold}" / LAST).is_file():
+    if init is not None and (start := out / f"{init}-{held_out.name}" / LAST).is_file():
         # The file says what was started from; one of an older version is empty.
         known = (folder / "done").read_text(encoding="utf-8") == sha256_of(start)
         changed += [] if known else [f"the weights of {start}"]
@@ -90,19 +56,19 @@ def check(name: str, fold: int, out: Path, init: str | None) -> None:
         )
 
 
-def train(name: str, fold: int, data: str, out: Path, init: str | None) -> Path:
+def train(name: str, held_out: HeldOut, data: str, out: Path, init: str | None) -> Path:
     """Train a variant, unless it is done, and give its checkpoint."""
-    check(name, fold, out, init)
-    folder = out / f"{name}-fold{fold}"
+    check(name, held_out, out, init)
+    folder = out / f"{name}-{held_out.name}"
     done = folder / "done"
     if not done.is_file():
-        origin = None if init is None else out / f"{init}-fold{fold}" / LAST
+        origin = None if init is None else out / f"{init}-{held_out.name}" / LAST
         start = [] if origin is None else ["--init", origin]
         _arnet(
             *("train", "--config", CONFIGS / f"{name}.yaml", "--data", data, "--out", folder),
             *start,
             "--resume",
-            held_out(fold),
+            override(held_out),
             f"data.cache={data}/cache",
             f"train.backbone_weights={data}/weights/resnet50_caffe_imagenet_to_layer3.safetensors",
         )
@@ -110,48 +76,65 @@ def train(name: str, fold: int, data: str, out: Path, init: str | None) -> Path:
     return folder / LAST
 
 
-def result_of(checkpoint: Path, shots: int, episodes: int, seeds: int) -> Path:
-    """Where the scores of a checkpoint are kept."""
-    return checkpoint.parent / f"{shots}-shot-{episodes}x{seeds}.json"
+@dataclass(frozen=True)
+class Measurement:
+    """One run of ``arnet eval``.
+
+    Attributes:
+        question: heading of its column.
+        options: what ``arnet eval`` is told of the data.
+        shots: k.
+        episodes: number for each seed.
+        seeds: number of runs.
+    """
+
+    question: str
+    options: tuple[str, ...]
+    shots: int
+    episodes: int
+    seeds: int
+
+    def result(self, checkpoint: Path) -> Path:
+        """Where the scores of a checkpoint are kept."""
+        question = self.question.replace(" ", "-")
+        name = f"{self.shots}-shot-{question}-{self.episodes}x{self.seeds}.json"
+        return checkpoint.parent / name
+
+    def known(self, checkpoint: Path) -> dict[str, Any] | None:
+        """The scores of a checkpoint, if those that are kept are of this very one."""
+        result = self.result(checkpoint)
+        if not result.is_file() or not checkpoint.is_file():
+            return None
+        scores: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
+        return scores if scores.get("checkpoint_sha256") == sha256_of(checkpoint) else None
+
+    def scores(self, checkpoint: Path, data: str) -> dict[str, Any]:
+        """The scores of a checkpoint, measured unless they are known."""
+        found = self.known(checkpoint)
+        if found is not None:
+            return found
+        result = self.result(checkpoint)
+        _arnet(
+            *("eval", "--checkpoint", checkpoint, *self.options),
+            *("--data", data, "--cache", f"{data}/cache", "--shots", self.shots),
+            *("--episodes", self.episodes, "--seeds", self.seeds),
+            *("--precision", "bf16", "--json", result),
+        )
+        scores: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
+        return scores
 
 
-def known(checkpoint: Path, shots: int, episodes: int, seeds: int) -> dict[str, Any] | None:
-    """The scores of a checkpoint, if those that are kept are of this very one."""
-    result = result_of(checkpoint, shots, episodes, seeds)
-    if not result.is_file() or not checkpoint.is_file():
-        return None
-    scores: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
-    return scores if scores.get("checkpoint_sha256") == sha256_of(checkpoint) else None
-
-
-def evaluate(
-    checkpoint: Path, fold: int, data: str, shots: int, episodes: int, seeds: int
-) -> dict[str, Any]:
-    """The scores of a checkpoint on the fold's classes, measured unless they are known."""
-    found = known(checkpoint, shots, episodes, seeds)
-    if found is not None:
-        return found
-    result = result_of(checkpoint, shots, episodes, seeds)
-    _arnet(
-        *("eval", "--checkpoint", checkpoint, "--kind", "pascal", "--fold", fold),
-        *("--data", data, "--cache", f"{data}/cache", "--shots", shots),
-        *("--episodes", episodes, "--seeds", seeds, "--precision", "bf16", "--json", result),
-    )
-    scores: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
-    return scores
-
-
-def table(rows: dict[str, dict[tuple[int, int], dict[str, Any]]]) -> str:
-    """Markdown: q2 of each fold, and the means of q1, s and q2, in percent.
+def table(rows: Rows) -> str:
+    """Markdown: q2 of each question, and the means of q1, s and q2, in percent.
 
     Args:
-        rows: by variant, then by shots and fold, what ``arnet eval --json`` wrote.
+        rows: by variant, then by shots and question, what ``arnet eval --json`` wrote.
     """
-    columns = sorted({key for found in rows.values() for key in found})
+    columns = list(dict.fromkeys(key for found in rows.values() for key in found))
     shots = sorted({k for k, _ in columns})
     head = ["variant"]
     for k in shots:
-        head += [f"{k}-shot, fold {fold}" for each, fold in columns if each == k]
+        head += [f"{k}-shot, {question}" for each, question in columns if each == k]
         head += ["mean q1", "mean s", "**mean q2**"]
     lines = [head, ["---"] * len(head)]
     for name, found in rows.items():
@@ -194,6 +177,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--only-table", action="store_true", help="of what has been measured")
     given = parser.parse_args(arguments)
     study = STUDIES[given.study]
+    if given.fold and study.held_out != tuple(FOLDS.values()):
+        parser.error(f"{given.study} has no folds")
     if unknown := set(given.variant or ()) - set(study.variants):
         parser.error(f"{given.study} has no {', '.join(unknown)}: {', '.join(study.variants)}")
     try:
@@ -203,31 +188,29 @@ def main(arguments: list[str] | None = None) -> None:
     sys.stdout.write(table(rows) + "\n")
 
 
-def _rows(
-    study: Study, given: argparse.Namespace
-) -> dict[str, dict[tuple[int, int], dict[str, Any]]]:
-    folds, names = given.fold or FOLDS, given.variant or study.variants
-    runs = given.episodes, given.seeds
-    for fold in folds:  # all of it before the first training
+def _rows(study: Study, given: argparse.Namespace) -> Rows:
+    chosen = [FOLDS[fold] for fold in given.fold] if given.fold else study.held_out
+    names = given.variant or study.variants
+    for held_out in chosen:  # all of it before the first training
         for name in names:
             if study.init is not None:
-                check(study.init, fold, given.out, None)
-            check(name, fold, given.out, study.init)
-    rows: dict[str, dict[tuple[int, int], dict[str, Any]]] = {}
-    for fold in folds:
+                check(study.init, held_out, given.out, None)
+            check(name, held_out, given.out, study.init)
+    rows: Rows = {}
+    for held_out in chosen:
         for name in names:
+            checkpoint = given.out / f"{name}-{held_out.name}" / LAST
+            if not given.only_table:
+                if study.init is not None:
+                    train(study.init, held_out, given.data, given.out, None)
+                train(name, held_out, given.data, given.out, study.init)
             for shots in study.shots:
-                checkpoint = given.out / f"{name}-fold{fold}" / LAST
-                found: dict[str, Any] | None
-                if given.only_table:
-                    found = known(checkpoint, shots, *runs)
-                else:
-                    if study.init is not None:
-                        train(study.init, fold, given.data, given.out, None)
-                    train(name, fold, given.data, given.out, study.init)
-                    found = evaluate(checkpoint, fold, given.data, shots, *runs)
-                if found is not None:
-                    rows.setdefault(name, {})[shots, fold] = found
+                for question, options in held_out.questions.items():
+                    one = Measurement(question, options, shots, given.episodes, given.seeds)
+                    only = given.only_table
+                    found = one.known(checkpoint) if only else one.scores(checkpoint, given.data)
+                    if found is not None:
+                        rows.setdefault(name, {})[shots, question] = found
     return rows
 
 

@@ -11,6 +11,8 @@ from arnet.config_file import config_to_dict, load_config
 from arnet.runtime.results import sha256_of
 from benchmarks import variants
 
+MEANS = {"1": 41.0, "2": 42.0, "3": 43.0, "voc/*": 30.0, "ccp/*": 20.0, "davis/*": 55.0}
+
 
 class Arnet:
     """Stands for the command: writes what it would write, and keeps what it was asked."""
@@ -30,8 +32,8 @@ class Arnet:
             if "--init" in words:
                 assert Path(words[words.index("--init") + 1]).is_file()
         else:
-            fold = int(words[words.index("--fold") + 1])
-            mean = {"mean_iou": {"mean": 40.0 + fold, "std": 1.25}}
+            asked = words[words.index("--fold" if "--fold" in words else "--classes") + 1]
+            mean = {"mean_iou": {"mean": MEANS[asked], "std": 1.25}}
             scores = {"q1": mean, "q2": mean}
             checkpoint = Path(words[words.index("--checkpoint") + 1])
             found = {"scores": scores, "checkpoint_sha256": sha256_of(checkpoint)}
@@ -74,6 +76,19 @@ def test_the_table_of_two_folds(
     head, _, row = capsys.readouterr().out.splitlines()[-3:]
     assert head.startswith("| variant | 1-shot, fold 1 | 1-shot, fold 3 | mean q1 | mean s |")
     assert row == "| without-mpm2 | 41.0 ± 1.2 | 43.0 ± 1.2 | 42.0 | - | **42.0** |"
+
+
+def test_the_recipe_is_asked_about_held_out_kinds_of_three_sets(
+    arnet: Arnet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(tmp_path, "recipe", "--variant", "prior")
+    head, _, row = capsys.readouterr().out.splitlines()[-3:]
+    assert "| 1-shot, VOC | 1-shot, clothing | 1-shot, DAVIS |" in head
+    assert row == "| prior | 30.0 ± 1.2 | 20.0 ± 1.2 | 55.0 ± 1.2 | 35.0 | - | **35.0** |"
+    assert [words[0] for words in arnet.asked] == ["train", "eval", "eval", "eval"]
+    held = load_config(variants.CONFIGS / "prior.yaml", overrides(arnet.asked[0])).data.held_out
+    twin = load_config(variants.CONFIGS.parent / "generalist-r50-held-out.yaml").data.held_out
+    assert set(held) == set(twin), "the model card's classes"
 
 
 def test_what_is_done_is_kept(arnet: Arnet, tmp_path: Path) -> None:
@@ -164,8 +179,15 @@ def test_a_table_evaluates_nothing(
     assert "| full | 41.0" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("options", [("--fold", "0"), ("--variant", "fusion-mask")])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("parts", "--fold", "0"),
+        ("parts", "--variant", "fusion-mask"),
+        ("recipe", "--fold", "1"),
+    ],
+)
 def test_what_a_study_does_not_have_is_refused(arnet: Arnet, tmp_path: Path, options) -> None:
     with pytest.raises(SystemExit):
-        run(tmp_path, "parts", *options)
+        run(tmp_path, *options)
     assert not arnet.asked
