@@ -140,6 +140,12 @@ def commit(folder: Path = ROOT) -> str | None:
     return told.stdout.strip() or None
 
 
+def has_gpu() -> bool:
+    """Whether torch sees a GPU; asked in a process of its own, which loads torch."""
+    asked = "import sys, torch; sys.exit(not torch.cuda.is_available())"
+    return subprocess.run([sys.executable, "-c", asked], check=False).returncode == 0
+
+
 def drive(
     out: Path, budget: float, names: list[str], dry_run: bool, command: str = ""
 ) -> dict[str, Any]:
@@ -185,6 +191,9 @@ def main() -> None:
     names = given.steps.split(",")
     if unknown := sorted(set(names) - set(STEPS)):
         parser.error(f"there is no step {', '.join(unknown)}; they are {', '.join(STEPS)}")
+    if not given.dry_run and not has_gpu():
+        # Every row would fail, and docs/ would say so in place of what was measured elsewhere.
+        parser.exit(2, "error: torch sees no GPU here\nhint: --dry-run rehearses on a processor\n")
     command = shlex.join(["python", "-m", "benchmarks.drive", *sys.argv[1:]])
     drive(given.out, given.budget, names, given.dry_run, command)
 

@@ -139,6 +139,22 @@ def test_the_script_refuses_a_step_that_is_not_there(tmp_path: Path) -> None:
     assert "there is no step abacus; they are environment, references" in finished.stderr
 
 
+@pytest.mark.skipif(drive.has_gpu(), reason="torch sees a GPU: all of it would run")
+def test_without_a_gpu_nothing_is_written(tmp_path: Path) -> None:
+    root = Path(drive.__file__).parents[1]
+    page = (root / "docs" / "gpu-results.md").read_bytes()
+    finished = subprocess.run(
+        [root / "benchmarks" / "gpu.sh"],
+        env={"PYTHON": sys.executable, "PATH": "/usr/bin:/bin", "OUT": str(tmp_path / "out")},
+        capture_output=True,
+        text=True,
+    )
+    assert finished.returncode == 2
+    assert "error: torch sees no GPU here\nhint: --dry-run" in finished.stderr
+    assert not (tmp_path / "out").exists()
+    assert (root / "docs" / "gpu-results.md").read_bytes() == page
+
+
 def test_the_commit_is_that_of_the_checkout_itself(tmp_path: Path) -> None:
     def git(*words: str) -> str:
         person = ("-c", "user.name=a", "-c", "user.email=a@b")
