@@ -95,6 +95,9 @@ class ModelConfig:
     cmm_gate_bias: float = 2.0
     """The forget gate starts this open and the enhance gate this closed, so that the first output
     is near the last vector, not an eighth of it."""
+    cmm_start: Literal["last", "mean"] = "last"
+    """What the CMM gives before its training: nearly the last vector, or, whatever
+    ``cmm_gate_bias``, nearly the mean of five."""
     without: tuple[Module, ...] = ()
     """Parts left out (Table 5). MPM1 or MPM2: its mask is 0.5 everywhere and has no loss. MRM: the
     result is q1, averaged over the shots."""

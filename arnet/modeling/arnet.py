@@ -72,7 +72,13 @@ class ARNet(nn.Module):
         if config.fusion == "attention":
             self.shot_attention = ShotAttention(width, config.channels)
         elif config.fusion == "cmm":
-            self.cmm = CMM(width, config.cmm_dilations, config.cmm_kernel, config.cmm_gate_bias)
+            self.cmm = CMM(
+                width,
+                config.cmm_dilations,
+                config.cmm_kernel,
+                config.cmm_gate_bias,
+                config.cmm_start,
+            )
         self._initialise()
 
     def _initialise(self) -> None:

@@ -101,3 +101,24 @@ def test_gate_bias_starts_near_the_last_vector():
         distances.append((CMM(16, gate_bias=bias)(vectors) - vectors[:, -1]).norm().item())
     assert distances[0] > distances[1] > distances[2]
     assert distances[2] < 1e-4
+
+
+def test_it_can_start_near_the_mean_of_five():
+    torch.manual_seed(0)
+    vectors = 0.2 * torch.rand(2, 5, 16)
+    mean = vectors.mean(dim=1)
+    with torch.no_grad():
+        found = CMM(16, start="mean")(vectors)
+        assert (found - mean).abs().max() < 0.01
+        # Whatever the order of the shots; the other start gives the last one.
+        assert (CMM(16, start="mean")(vectors.flip(1)) - mean).abs().max() < 0.01
+        assert (CMM(16, gate_bias=2.0)(vectors) - mean).abs().max() > 0.05
+
+
+def test_the_start_at_the_mean_is_trained_from():
+    """Every weight gets a gradient, those of the gates that start at zero, too."""
+    torch.manual_seed(0)
+    cmm = CMM(8, start="mean")
+    cmm(torch.rand(1, 5, 8)).square().sum().backward()
+    for name, parameter in cmm.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().max() > 0, name
