@@ -97,7 +97,8 @@ class ModelConfig:
     is near the last vector, not an eighth of it."""
     cmm_start: Literal["last", "mean"] = "last"
     """What the CMM gives before its training: nearly the last vector, or, whatever
-    ``cmm_gate_bias``, nearly the mean of five."""
+    ``cmm_gate_bias``, nearly the mean of five. A training that starts from a model with the other
+    start (``train.init``) trains the CMM anew."""
     without: tuple[Module, ...] = ()
     """Parts left out (Table 5). MPM1 or MPM2: its mask is 0.5 everywhere and has no loss. MRM: the
     result is q1, averaged over the shots."""

@@ -55,14 +55,15 @@ class CMM(nn.Module):
         start: Start = "last",
     ) -> None:
         super().__init__()
-        self.blocks = nn.Sequential(
-            *(ForgetEnhanceBlock(channels, kernel, dilation, gate_bias) for dilation in dilations)
-        )
-        if start == "mean":
+        blocks = [
+            ForgetEnhanceBlock(channels, kernel, dilation, gate_bias) for dilation in dilations
+        ]
+        if start == "mean" and blocks:
             reach = 1 + sum((kernel - 1) * dilation for dilation in dilations)
             share = min(MEAN_SHOTS, reach) ** (-1 / len(dilations))
-            for block in self.blocks:
+            for block in blocks:
                 _start_at_mean(block, share)
+        self.blocks = nn.Sequential(*blocks)
 
     def forward(self, vectors: Tensor) -> Tensor:
         """Fuse k vectors.

@@ -48,6 +48,8 @@ def start_from(model: ARNet, config: Config, message: Callable[[str], None]) -> 
         )
     if others := _differing(before, wanted):
         message(f"not as {path} was trained: {', '.join(f'model.{key}' for key in others)}")
+    if before["cmm_start"] != wanted["cmm_start"]:
+        tensors = {n: t for n, t in tensors.items() if not n.startswith("cmm.")}
     load_weights(model, _with_own_fusion(model, tensors, message), path)
     return tuple(header.get("info", {}).get("trained_classes", ()))
 

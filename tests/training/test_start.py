@@ -49,6 +49,17 @@ def test_what_else_of_the_model_differs_is_told(make_trainer, start, tmp_path):
     assert "another fusion" in fusion
 
 
+def test_a_cmm_with_another_start_is_trained_anew(make_trainer, start, tmp_path):
+    trainer = make_trainer(tmp_path / "run", f"train.init={start}", "model.cmm_start=mean")
+    told, fusion = trainer.reporter.messages
+    assert "model.cmm_start" in told and "trained anew" in fusion
+    expected = load_checkpoint(start).model.state_dict()
+    found = trainer.model.state_dict()
+    other = {name for name in expected if not torch.equal(expected[name], found[name])}
+    assert other and all(name.startswith("cmm.") for name in other)
+    assert not found["cmm.blocks.0.forget.weight"].any(), "as cmm_start says, not at random"
+
+
 def test_another_width_is_another_architecture(make_trainer, start, tmp_path):
     with pytest.raises(CheckpointError, match="another architecture"):
         make_trainer(tmp_path / "run", f"train.init={start}", "model.channels=4")
