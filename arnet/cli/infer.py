@@ -155,9 +155,7 @@ def infer(
     if save_state is not None:
         (kept,) = learned.states.values()
         kept.save(save_state)
-        console.out.print(
-            f"What was learned is in {save_state}: --state {save_state}", markup=False
-        )
+        console.out.print(f"What was learned is in {save_state}: --state {save_state}")
     if video is not None:
         written = inference.segment_video(segmenter, learned, video, out)
     else:

@@ -82,7 +82,7 @@ def train(
     if config is None and resume and (out / CONFIG).is_file():
         config = out / CONFIG
     if resume and not (out / STATE).is_file():
-        console.err.print(f"nothing to resume in {out}: this is a new training", markup=False)
+        console.err.print(f"nothing to resume in {out}: this is a new training")
     if init is not None:
         changes.append(f"train.init={json.dumps(str(init))}")
     if init is None or config is not None:
@@ -109,7 +109,6 @@ def train(
         minutes = position.seconds / 60
         console.out.print(
             f"trained {position.iteration} iterations in {minutes:.1f} minutes: {out / LAST}",
-            markup=False,
         )
         console.next_command(
             *("arnet", "eval", "--checkpoint", out / LAST),
@@ -128,7 +127,7 @@ class _Reporter:
 
     def message(self, text: str) -> None:
         if self._shown:
-            self._bar.console.print(text, markup=False)
+            self._bar.console.print(text)
 
     def caching(self, done: int, total: int) -> None:
         if self._shown and total:
