@@ -151,7 +151,7 @@ def infer(
         inference.read_classes(support, label or [], annotation, save_state) if support else {}
     )
     segmenter = inference.open_segmenter(checkpoint, bundle, engine, threads, device, size)
-    learned = inference.learn(segmenter, classes, state or [])
+    learned = inference.learn(segmenter, classes, support or [], state or [])
     if save_state is not None:
         (kept,) = learned.states.values()
         kept.save(save_state)

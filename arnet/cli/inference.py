@@ -81,14 +81,17 @@ def open_segmenter(
 
 
 def learn(
-    segmenter: FewShotSegmenter[Any], classes: dict[str, list[Support]], states: Sequence[str]
+    segmenter: FewShotSegmenter[Any],
+    classes: dict[str, list[Support]],
+    folders: Sequence[Path],
+    states: Sequence[str],
 ) -> Learned[Any]:
     """Learn the classes, or read their states; a file without a name is called by its stem."""
     from arnet.runtime import inference
     from arnet.runtime.state import SupportState
 
     if not states:
-        return inference.learn(segmenter, classes)
+        return inference.learn(segmenter, classes, folders)
     files: dict[str, Path] = {}
     for word in states:
         name, equals, file = word.partition("=")
