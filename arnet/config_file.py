@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,13 @@ def load_config(
     sources = [str(path)] if path else []
     sources += ["the command line"] if overrides else []
     return config_from_dict(tree, source=" with ".join(sources) or "the configuration")
+
+
+def text_override(key: str, value: str) -> str:
+    """An override whose value stays text, whatever it looks like: a folder may be called 2012."""
+    # By YAML itself: JSON writes an emoji as two surrogates, which YAML does not join.
+    text = yaml.safe_dump(value, default_style='"', width=math.inf)
+    return f"{key}={text.rstrip()}"
 
 
 def config_from_dict(tree: Mapping[str, Any], source: str = "the configuration") -> Config:

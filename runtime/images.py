@@ -8,7 +8,7 @@ as 8-bit RGB and a mask as 8-bit index values; whatever is wrong with it becomes
 from __future__ import annotations
 
 import glob
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +138,8 @@ def find_images(pattern: str) -> list[Path]:
         The paths, sorted, at least one.
 
     Raises:
-        ImageError: if nothing is found.
+        ImageError: if nothing is found, some are of a format that is not read (HEIC, raw), or one
+            is a link to nothing.
     """
     path = Path(pattern).expanduser()
     if path.is_file():
@@ -147,8 +148,8 @@ def find_images(pattern: str) -> list[Path]:
         found = images_in(path)
     else:
         # Path.glob refuses absolute patterns.
-        matches = [Path(name) for name in glob.glob(str(path), recursive=True)]  # noqa: PTH207
-        found = sorted(match for match in matches if is_image(match))
+        matches = glob.glob(str(path), recursive=True)  # noqa: PTH207
+        found = _photographs(map(Path, matches), pattern)
     if found:
         return found
     if path.is_dir():
@@ -167,26 +168,15 @@ def images_in(folder: Path) -> list[Path]:
     """Return the photographs directly in a folder, sorted by name.
 
     Raises:
-        ImageError: if some are of a format that is not read (HEIC, raw).
+        ImageError: if some are of a format that is not read (HEIC, raw), or one is a link to
+            nothing.
     """
-    files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    unread = [path.name for path in files if path.suffix.lower() in UNREADABLE_SUFFIXES]
-    if unread:
-        raise ImageError(
-            f"{folder} has {len(unread)} photographs of a format that is not read: {unread[0]}",
-            "Convert them to JPEG, or move them away.",
-        )
-    return [path for path in files if is_image(path)]
+    return _photographs(folder.iterdir(), str(folder))
 
 
 def is_image(path: Path) -> bool:
     """Tell whether a path is a file that is meant as a photograph, by its name."""
-    return (
-        path.suffix.lower() in IMAGE_SUFFIXES
-        and not path.name.startswith(".")
-        and "__MACOSX" not in path.parts
-        and path.is_file()
-    )
+    return _has_image_name(path) and path.is_file()
 
 
 def save_image(
@@ -214,6 +204,32 @@ def save_image(
         image.putpalette(palette.astype(np.uint8).tobytes())
     with atomic_write(path) as temporary:
         image.save(temporary, format=file_format)
+
+
+def _photographs(paths: Iterable[Path], place: str) -> list[Path]:
+    """The photographs among some paths, sorted; one that cannot be read is never passed over."""
+    shown = sorted(path for path in paths if not _is_hidden(path))
+    unread = [path for path in shown if path.suffix.lower() in UNREADABLE_SUFFIXES]
+    if unread:
+        raise ImageError(
+            f"{place} has {len(unread)} photographs of a format that is not read: {unread[0]}",
+            "Convert them to JPEG, or move them away.",
+        )
+    for path in shown:
+        if _has_image_name(path) and path.is_symlink() and not path.exists():
+            raise ImageError(
+                f"{path} is a link to {path.readlink()}, where there is no file.",
+                "Put the photograph there, or remove the link.",
+            )
+    return [path for path in shown if is_image(path)]
+
+
+def _has_image_name(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES and not _is_hidden(path)
+
+
+def _is_hidden(path: Path) -> bool:
+    return path.name.startswith(".") or "__MACOSX" in path.parts
 
 
 def _grey_16_bit(image: Image.Image, path: Path) -> NDArray[np.uint8]:

@@ -16,6 +16,7 @@ from arnet.runtime.drawing import draw_classes, voc_palette
 from arnet.runtime.errors import AnnotationError, ImageError, OutputError
 from arnet.runtime.figure import FigureRow, figure
 from arnet.runtime.images import read_image, save_image
+from arnet.runtime.matching import IMAGE_FOLDERS, SupportFolder
 from arnet.runtime.output import atomic_write
 from arnet.runtime.results import Result, Segment, VideoResult, write_results
 from arnet.runtime.segmentation import (
@@ -60,12 +61,14 @@ class Learned(Generic[State]):
         supports: the annotated photographs it was learned from; none if it was read from files.
         files: the files it was read from; none if it was learned.
         seconds: time that learning took.
+        folders: the support folders that were given.
     """
 
     states: Mapping[str, State]
     supports: Mapping[str, Sequence[Support]]
     files: Mapping[str, Path]
     seconds: float = 0.0
+    folders: Sequence[Path] = ()
 
 
 def read_classes(
@@ -98,9 +101,16 @@ def read_classes(
 
 
 def learn(
-    segmenter: FewShotSegmenter[State], supports: Mapping[str, Sequence[Support]]
+    segmenter: FewShotSegmenter[State],
+    supports: Mapping[str, Sequence[Support]],
+    folders: Sequence[Path] = (),
 ) -> Learned[State]:
     """Learn classes from annotated photographs.
+
+    Args:
+        segmenter: learns them.
+        supports: the photographs by class.
+        folders: the support folders that they were read from; no results are written there.
 
     Raises:
         AnnotationError: there is no class, or there are more than a label map can hold.
@@ -111,7 +121,7 @@ def learn(
         name: segmenter.learn([s.image for s in members], [s.mask for s in members])
         for name, members in supports.items()
     }
-    return Learned(states, supports, {}, time.perf_counter() - started)
+    return Learned(states, supports, {}, time.perf_counter() - started, folders)
 
 
 def infer(
@@ -150,7 +160,7 @@ def infer(
             "leave --figure out, or give the photographs with --support",
         )
     names = _output_names(queries)
-    check_out(out, queries, learned.supports)
+    check_out(out, queries, learned)
     # Every photograph is decoded once before anything is written: bad input leaves nothing behind.
     for path in queries:
         read_image(path)
@@ -245,21 +255,28 @@ def _support_mask(probability: NDArray[np.float32], support: Support) -> NDArray
     return np.asarray(large) > THRESHOLD
 
 
-def check_out(
-    out: Path, queries: Iterable[Path], supports: Mapping[str, Sequence[Support]]
-) -> None:
-    """Results never lie among photographs: a mask there would be taken for an annotation.
+def check_out(out: Path, queries: Iterable[Path], learned: Learned[State]) -> None:
+    """Results never lie among photographs: they would be taken for photographs and annotations.
 
     Raises:
         OutputError: the folder for the results is one of the input.
     """
-    for path in (*queries, *(s.path for members in supports.values() for s in members)):
-        folder = path.resolve().parent
-        if out.resolve() in (folder, folder / "masks", folder.parent / "masks"):
-            raise OutputError(
-                f"the results would lie among the photographs and masks in {out}",
-                "choose another --out",
-            )
+    place = out.resolve()
+    taken = {folder.resolve() for folder in learned.folders}
+    supports = (s.path for members in learned.supports.values() for s in members)
+    for path in (*queries, *supports):
+        # A photograph may be a link: it lies in two folders then.
+        for folder in (path.parent.resolve(), path.resolve().parent):
+            taken |= {folder, folder / "masks", folder.parent / "masks"}
+            if folder.name in IMAGE_FOLDERS:
+                taken.add(folder.parent)
+    # Where sub-folders are the classes, one with results would be a class, too.
+    of_classes = (f.resolve() for f in learned.folders if SupportFolder.class_folders(f))
+    if place in taken or any(folder in place.parents for folder in of_classes):
+        raise OutputError(
+            f"the results would lie among the photographs and masks in {out}",
+            "choose another --out",
+        )
 
 
 def _output_names(queries: Sequence[Path]) -> list[str]:

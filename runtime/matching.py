@@ -35,11 +35,11 @@ ACCEPTED = (
     " SegmentationClass/a.png; one COCO .json in the folder."
 )
 
-_IMAGE_FOLDERS = ("images", "JPEGImages")
+IMAGE_FOLDERS = ("images", "JPEGImages")
 _KNOWN_FOLDERS = frozenset(
     name.lower()
     for name in (
-        *_IMAGE_FOLDERS,
+        *IMAGE_FOLDERS,
         "masks",
         "SegmentationClass",
         "SegmentationObject",
@@ -112,7 +112,7 @@ class SupportFolder:
 
     def _pictures(self) -> list[Path]:
         pictures = _without_masks(images_in(self.folder))
-        for name in _IMAGE_FOLDERS:
+        for name in IMAGE_FOLDERS:
             if (self.folder / name).is_dir():
                 pictures += _without_masks(images_in(self.folder / name))
         return pictures
@@ -206,7 +206,7 @@ class SupportFolder:
     @cached_property
     def _coco(self) -> CocoFile | None:
         """The COCO file of the folder, None if there is none."""
-        places = [self.folder, *(self.folder / name for name in ("annotations", *_IMAGE_FOLDERS))]
+        places = [self.folder, *(self.folder / name for name in ("annotations", *IMAGE_FOLDERS))]
         files = sorted({path for place in places for path in place.glob("[!.]*.json")})
         found = [(path, data) for path in files if is_coco(data := read_json(path))]
         if len(found) > 1:

@@ -66,7 +66,9 @@ def _temporary(path: Path, unique: str) -> str:
 
 
 def write_json(path: str | Path, data: Any) -> None:
-    """Write data as indented UTF-8 JSON, whole or not at all.
+    r"""Write data as indented UTF-8 JSON, whole or not at all.
+
+    A byte of a file name that is no UTF-8 becomes an escape, ``\udce9``, that JSON reads back.
 
     Args:
         path: the file to write.
@@ -79,7 +81,7 @@ def write_json(path: str | Path, data: Any) -> None:
     """
     text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False, default=_plain)
     with atomic_write(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+        temporary.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
 def _plain(value: object) -> object:

@@ -111,7 +111,7 @@ class SupportState:
         Nothing is unpickled, and nothing is unpacked: a file holds at most what its size says.
 
         Raises:
-            StateError: if it is missing, damaged, of another format or of a newer version.
+            StateError: if it is missing or damaged, of another format or of a newer version.
         """
         path = Path(path)
         try:
@@ -134,6 +134,11 @@ class SupportState:
             return SupportState(per_shot, per_class if fused else None, bundle)
         except StateError:
             raise
+        except FileNotFoundError:
+            raise StateError(
+                f"there is no support state {path}",
+                "Check its name, or write one with: arnet infer --save-state",
+            ) from None
         except Exception as error:  # zipfile, NumPy's header parser and json raise anything
             raise StateError(
                 f"{path} is not a readable support state ({error}).", _LEARN_AGAIN

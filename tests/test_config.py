@@ -4,7 +4,13 @@ import pytest
 import yaml
 
 from arnet.config import Config, StageConfig
-from arnet.config_file import config_from_dict, config_to_dict, load_config, with_model
+from arnet.config_file import (
+    config_from_dict,
+    config_to_dict,
+    load_config,
+    text_override,
+    with_model,
+)
 from arnet.runtime.errors import ConfigError
 
 
@@ -226,3 +232,8 @@ def test_an_empty_override_is_an_empty_text():
     assert load_config(None, ["data.cache=x", "data.cache="]).data.cache == ""
     with pytest.raises(ConfigError, match=r"data\.fold"):
         load_config(None, ["data.fold="])
+
+
+@pytest.mark.parametrize("text", ["2012", "null", "a: b", "📷photos", "a\x85b", "long " * 50 + "x"])
+def test_an_override_of_text_keeps_it_as_it_is(text):
+    assert load_config(None, [text_override("data.root", text)]).data.root == text

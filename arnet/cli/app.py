@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import sys
 from typing import Annotated
 
@@ -53,6 +54,9 @@ def _options(
 
 def main() -> None:
     """Run the program; an error that the user can mend is printed and exits with code 2."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        # The name of a file may be no text in any encoding; stderr is as lenient from the start.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         try:
             app()

@@ -179,10 +179,11 @@ def bench(
                 task, description=what, completed=done, total=total
             ),
         )
+    if json is not None:
+        write_result(json, result)  # first: what goes wrong with the display loses nothing
     bench_output.show(result)
     if json is not None:
-        write_result(json, result)
-        console.out.print(f"\nWritten to {json}, with every sample", markup=False)
+        console.out.print(f"\nWritten to {json}, with every sample")
     if out is not None:
         picture.draw(result, out)
         bench_output.drawn(out)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def drawn(path: Path) -> None:
     """Say where a picture is and how to look at it."""
-    console.out.print(f"\nDrawn to {path}", markup=False)
+    console.out.print(f"\nDrawn to {path}")
     viewer = {"darwin": "open", "win32": "start"}.get(sys.platform, "xdg-open")
     console.next_command(viewer, path)
 
@@ -26,23 +26,23 @@ def show(result: BenchmarkResult) -> None:
 
     loud = "bold red" if result.photographs["synthetic"] else "yellow"
     for note in result.notes:
-        console.out.print(f"note: {note}", markup=False, style=loud)
+        console.out.print(f"note: {note}", style=loud)
     for line in report.heading(result):
-        console.out.print(line, markup=False)
+        console.out.print(line)
     for table in report.tables(result):
         console.out.print()
         _show_table(table)
     if result.parity is not None:
-        console.out.print(f"\nparity at export: {report.parity(result.parity)}", markup=False)
+        console.out.print(f"\nparity at export: {report.parity(result.parity)}")
     for warning in result.warnings:
-        console.out.print(f"warning: {warning}", markup=False, style="yellow")
+        console.out.print(f"warning: {warning}", style="yellow")
 
 
 def _show_table(table: report.Table) -> None:
     from rich.table import Table
 
     shown = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    console.out.print(table.title, markup=False, style="bold")
+    console.out.print(table.title, style="bold")
     for number, column in enumerate(table.columns):
         # In a narrow terminal numbers are folded: cut short, they would be other numbers.
         side: Literal["left", "right"] = "left" if number < table.left else "right"
@@ -51,4 +51,4 @@ def _show_table(table: report.Table) -> None:
         shown.add_row(*row, style="bold" if len(row) == 1 else None)
     console.out.print(shown)
     for footnote in table.footnotes:
-        console.out.print(footnote, markup=False, style="dim")
+        console.out.print(footnote, style="dim")

@@ -20,23 +20,24 @@ from rich.progress import (
 
 from arnet.runtime.errors import ArnetError, MissingDependencyError, OutputError, install
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+# Names of files and classes stand in prints and tables as they are: [x] is no markup, :x: no emoji.
+out = Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
+err = Console(stderr=True, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def show_error(error: ArnetError) -> None:
     """Print ``error:`` and ``hint:`` to stderr."""
-    err.print("[bold red]error:[/]", end=" ")
-    err.print(error.message, markup=False)
+    err.print("error:", style="bold red", end=" ")
+    err.print(error.message)
     if error.hint:
-        err.print("[bold yellow]hint:[/]", end=" ")
-        err.print(error.hint, markup=False)
+        err.print("hint:", style="bold yellow", end=" ")
+        err.print(error.hint)
 
 
 def next_command(*words: object) -> None:
     """The last line of a command: what to type next, its words quoted for the shell."""
-    out.print("\n[bold]Next:[/]", end=" ")
-    out.print(shlex.join(str(word) for word in words), markup=False)
+    out.print("\nNext:", style="bold", end=" ")
+    out.print(shlex.join(str(word) for word in words))
 
 
 def split_words(text: str) -> tuple[str, ...]:
@@ -62,12 +63,12 @@ def progress_bar(*extra: str) -> Iterator[Progress]:
     Where stderr is no terminal, such as a log file, there is none.
     """
     columns = [
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        *(TextColumn(f"{{task.fields[{name}]}}") for name in extra),
+        *(TextColumn(f"{{task.fields[{name}]}}", markup=False) for name in extra),
     ]
     with Progress(*columns, console=err, disable=not err.is_terminal) as progress:
         yield progress

@@ -149,10 +149,11 @@ def evaluate(
             ),
             lambda done, total: bar.update(scoring, completed=done, total=total),
         )
+    if json is not None:
+        write_json(json, result)  # first: what goes wrong with the display loses nothing
     _show(result)
     if json is not None:
-        write_json(json, result)
-        console.out.print(f"\nWritten to {json}", markup=False)
+        console.out.print(f"\nWritten to {json}")
     console.next_command(
         *("arnet", "infer", "--checkpoint", checkpoint),
         *("--support", "examples/horse", "--query", "examples/queries"),
@@ -167,7 +168,6 @@ def _show(result: dict[str, Any]) -> None:
     console.out.print(
         f"{result['data']}, protocol {protocol['name']}: {protocol['episodes']} episodes x "
         f"{len(protocol['seeds'])} seeds, {result['shots']}-shot, {annotation}",
-        markup=False,
     )
     columns = {**result["scores"]}
     columns |= {name: result[name] for name in ("baseline", "prior") if name in result}
@@ -195,4 +195,4 @@ def _show(result: dict[str, Any]) -> None:
     if result["paper"]:
         console.out.print("paper: ARNet's mean of the four splits")
     for note in result["notes"]:
-        console.out.print(f"note: {note}", markup=False, style="yellow")
+        console.out.print(f"note: {note}", style="yellow")

@@ -147,7 +147,7 @@ def export(
 
         exported = export_bundle(loaded, checkpoint.name, out, chosen, source, options, told, tools)
     _finish(exported.parity, json)
-    console.out.print(f"\nWritten to {exported.path}", markup=False)
+    console.out.print(f"\nWritten to {exported.path}")
     if not exported.parity.passed:
         raise typer.Exit(1)
     folder = support[0] if support else "examples/horse"
@@ -248,6 +248,8 @@ def _finish(parity: Parity, json: Path | None) -> None:
 
     from arnet.runtime.output import write_json
 
+    if json is not None:
+        write_json(json, parity.to_json())  # first: what goes wrong with the display loses nothing
     table = Table("stage", "tensor", "largest", "p99", "of", box=None)
     for stage in parity.stages:
         table.add_row(
@@ -255,7 +257,7 @@ def _finish(parity: Parity, json: Path | None) -> None:
             stage.tensor,
             *(f"{value:.2g}" for value in (stage.largest, stage.p99, stage.scale)),
         )
-    console.out.print(f"{parity.precision}, differences from the model:", markup=False)
+    console.out.print(f"{parity.precision}, differences from the model:")
     console.out.print(table)
     bounds = parity.bounds
     most = "" if bounds.probability is None else f" (at most {bounds.probability:g})"
@@ -270,12 +272,10 @@ def _finish(parity: Parity, json: Path | None) -> None:
         f"  mIoU            {parity.mean_iou['model']:.2f} -> {parity.mean_iou['bundle']:.2f} "
         f"({gap:+.3f}, at most ± {bounds.mean_iou:g})",
     ):
-        console.out.print(line, markup=False)
+        console.out.print(line)
     if parity.passed:
         console.out.print("PASSED", style="bold green")
     else:
         console.out.print("FAILED", style="bold red")
         for failure in parity.failures:
-            console.out.print(f"  {failure}", markup=False)
-    if json is not None:
-        write_json(json, parity.to_json())
+            console.out.print(f"  {failure}")

@@ -151,13 +151,11 @@ def infer(
         inference.read_classes(support, label or [], annotation, save_state) if support else {}
     )
     segmenter = inference.open_segmenter(checkpoint, bundle, engine, threads, device, size)
-    learned = inference.learn(segmenter, classes, state or [])
+    learned = inference.learn(segmenter, classes, support or [], state or [])
     if save_state is not None:
         (kept,) = learned.states.values()
         kept.save(save_state)
-        console.out.print(
-            f"What was learned is in {save_state}: --state {save_state}", markup=False
-        )
+        console.out.print(f"What was learned is in {save_state}: --state {save_state}")
     if video is not None:
         written = inference.segment_video(segmenter, learned, video, out)
     else:

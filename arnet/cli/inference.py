@@ -53,9 +53,9 @@ def read_classes(
         )
     for name, members in classes.items():
         plural = "" if len(members) == 1 else "s"
-        console.out.print(f"{name}: {len(members)} support{plural}", markup=False, style="bold")
+        console.out.print(f"{name}: {len(members)} support{plural}", style="bold")
         for member in members:
-            console.out.print(f"  {member.source}", markup=False)
+            console.out.print(f"  {member.source}")
     return classes
 
 
@@ -81,14 +81,17 @@ def open_segmenter(
 
 
 def learn(
-    segmenter: FewShotSegmenter[Any], classes: dict[str, list[Support]], states: Sequence[str]
+    segmenter: FewShotSegmenter[Any],
+    classes: dict[str, list[Support]],
+    folders: Sequence[Path],
+    states: Sequence[str],
 ) -> Learned[Any]:
     """Learn the classes, or read their states; a file without a name is called by its stem."""
     from arnet.runtime import inference
     from arnet.runtime.state import SupportState
 
     if not states:
-        return inference.learn(segmenter, classes)
+        return inference.learn(segmenter, classes, folders)
     files: dict[str, Path] = {}
     for word in states:
         name, equals, file = word.partition("=")
@@ -135,7 +138,7 @@ def segment_photographs(
                 f"{result.seconds['total']:.2f}",
             )
     console.out.print(table)
-    console.out.print(f"\nWritten to {out}: masks, overlays and results.json", markup=False)
+    console.out.print(f"\nWritten to {out}: masks, overlays and results.json")
     return out / f"{results[0].path.stem}_overlay.png"
 
 
@@ -163,11 +166,10 @@ def segment_video(
         table.add_row(name, f"{mean:.1f} %", f"{sum(area > 0 for area in areas)}")
     console.out.print(
         f"{video.name}: {result.frames} frames, {result.seconds['total']:.3f} seconds each",
-        markup=False,
     )
     console.out.print(table)
     for note in result.notes:
-        console.out.print(f"note: {note}", markup=False, style="yellow")
+        console.out.print(f"note: {note}", style="yellow")
     overlay = out / f"{video.stem}_overlay.mp4"
-    console.out.print(f"\nWritten to {out}: {overlay.name} and results.json", markup=False)
+    console.out.print(f"\nWritten to {out}: {overlay.name} and results.json")
     return overlay

@@ -43,5 +43,5 @@ def build(
         task = progress.add_task("kernels", total=len(arch) * len(SOURCES))
         files = build_kernels(arch, out, lambda _: progress.advance(task))
     size = sum(path.stat().st_size for path in files) / 1e6
-    console.out.print(f"{len(files)} files, {size:.1f} MB, in {out}", markup=False)
-    console.out.print(f"On the other machine: export ARNET_KERNELS={out.resolve()}", markup=False)
+    console.out.print(f"{len(files)} files, {size:.1f} MB, in {out}")
+    console.out.print(f"On the other machine: export ARNET_KERNELS={out.resolve()}")

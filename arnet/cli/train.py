@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -68,7 +67,7 @@ def train(
     """
     console.need_torch()
     from arnet.checkpoint import load_checkpoint
-    from arnet.config_file import load_config
+    from arnet.config_file import load_config, text_override
     from arnet.inputs import check_fold, open_split
     from arnet.training.distributed import join_processes
     from arnet.training.fine_tuning import fine_tuning, with_shots_for
@@ -76,15 +75,15 @@ def train(
 
     changes = list(overrides or [])
     if data is not None:
-        changes.append(f"data.root={json.dumps(data)}")  # a name such as 2012 stays text
+        changes.append(text_override("data.root", data))
     if fold is not None:
         changes.append(f"data.fold={fold}")
     if config is None and resume and (out / CONFIG).is_file():
         config = out / CONFIG
     if resume and not (out / STATE).is_file():
-        console.err.print(f"nothing to resume in {out}: this is a new training", markup=False)
+        console.err.print(f"nothing to resume in {out}: this is a new training")
     if init is not None:
-        changes.append(f"train.init={json.dumps(str(init))}")
+        changes.append(text_override("train.init", str(init)))
     if init is None or config is not None:
         settings = load_config(config, changes)
     else:
@@ -109,7 +108,6 @@ def train(
         minutes = position.seconds / 60
         console.out.print(
             f"trained {position.iteration} iterations in {minutes:.1f} minutes: {out / LAST}",
-            markup=False,
         )
         console.next_command(
             *("arnet", "eval", "--checkpoint", out / LAST),
@@ -128,7 +126,7 @@ class _Reporter:
 
     def message(self, text: str) -> None:
         if self._shown:
-            self._bar.console.print(text, markup=False)
+            self._bar.console.print(text)
 
     def caching(self, done: int, total: int) -> None:
         if self._shown and total:

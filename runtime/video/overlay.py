@@ -142,7 +142,7 @@ def infer_video(
     Raises:
         ArnetError: as ``segment_video``; the folder holds photographs of the input.
     """
-    check_out(out, [], learned.supports)
+    check_out(out, [], learned)
     result = segment_video(
         segmenter, learned.states, path, out / f"{path.stem}_overlay.mp4", progress
     )

@@ -70,8 +70,12 @@ def test_data_with_missing_masks_name_them(train_fails: Fails, data: Path) -> No
     assert "03.png, 04.png" in message
 
 
-def test_a_data_folder_that_is_missing_is_named(train_fails: Fails, tmp_path: Path) -> None:
-    assert str(tmp_path / "nowhere") in train_fails("--data", tmp_path / "nowhere")
+@pytest.mark.parametrize("name", ["nowhere", "📷photos"])
+def test_a_folder_or_checkpoint_that_is_missing_is_named(
+    train_fails: Fails, tmp_path: Path, name: str
+) -> None:
+    assert str(tmp_path / name) in train_fails("--data", tmp_path / name)
+    assert str(tmp_path / name) in train_fails("--init", tmp_path / name)
 
 
 def test_training_with_more_shots_than_any_class_has_images_is_refused(train_fails: Fails) -> None:

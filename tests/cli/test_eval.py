@@ -150,25 +150,56 @@ def test_features_are_cached_where_asked(evaluate: Evaluate, tmp_path: Path) -> 
     assert abs(difference) < 10  # the cache is in bfloat16
 
 
-def test_the_paper_stands_beside_the_pascal_figures(capsys: pytest.CaptureFixture[str]) -> None:
-    from arnet.cli.evaluate import _show
-
+def example_result(*classes: str) -> dict[str, Any]:
+    """What an evaluation may give, with a figure of the first class."""
     figure = {"mean": 50.0, "std": 1.0}
-    score = {"mean_iou": figure, "binary_iou": figure, "per_class": {"dog": figure}}
-    result = {
+    score = {"mean_iou": figure, "binary_iou": figure, "per_class": {classes[0]: figure}}
+    return {
         "data": "PASCAL fold 2 val",
         "protocol": {"name": "standard", "episodes": 10, "seeds": [0, 1]},
         "shots": 1,
         "annotation": "mask",
         "scores": {"q2": score},
-        "pairs": {"dog": 90, "horse": 60},
+        "pairs": dict.fromkeys(classes, 60),
         "paper": {"mean_iou_of_four_splits": 56.5},
         "notes": ["a part of the benchmark"],
     }
-    _show(result)
+
+
+def test_the_paper_stands_beside_the_pascal_figures(capsys: pytest.CaptureFixture[str]) -> None:
+    from arnet.cli.evaluate import _show
+
+    _show(example_result("dog", "horse"))
     _, header, mean, binary, dog, horse, legend, note = capsys.readouterr().out.splitlines()
     assert header.split() == ["images", "q2", "paper"] and "four splits" in legend
     assert note == "note: a part of the benchmark"
     assert mean.split() == ["mIoU", "50.0", "±", "1.0", "56.5"]
     assert "56.5" not in binary + dog
     assert horse.split() == ["horse", "60", "-"]
+
+
+def test_names_of_classes_are_told_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    from arnet.cli.evaluate import _show
+
+    _show(example_result("switch [/on]", "[off]"))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[4].split()[:3] == ["switch", "[/on]", "60"]
+    assert lines[5].split()[:2] == ["[off]", "60"]
+
+
+def test_a_failure_of_the_display_loses_no_evaluation(
+    run, trained: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from arnet.cli import evaluate
+    from arnet.evaluation import report
+
+    def fail(_: object) -> None:
+        raise RuntimeError("the display failed")
+
+    result = example_result("dog", "horse")
+    monkeypatch.setattr(report, "run", lambda *_: result)
+    monkeypatch.setattr(evaluate, "_show", fail)
+    options = ("--checkpoint", trained, "--data", data, "--json", tmp_path / "result.json")
+    with pytest.raises(RuntimeError, match="display"):
+        run("eval", *options)
+    assert json.loads((tmp_path / "result.json").read_text()) == result

@@ -215,6 +215,17 @@ def test_a_label_is_never_part_of_a_file_name(
     assert written(tmp_path) == sorted([*before, "out"])
 
 
+@pytest.mark.parametrize("out", ["animals", "animals/results"])
+def test_results_never_become_a_class(
+    fails, checkpoint: Path, two_classes: Path, query: Path, tmp_path: Path, out: str
+) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    arguments = ["--checkpoint", checkpoint, "--support", two_classes, "--label", "dog"]
+    said = fails("infer", *arguments, "--query", query, "--out", tmp_path / out)
+    assert "among the photographs" in said
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 @pytest.mark.parametrize("place", ["queries", "horse", "masks"])
 def test_results_never_lie_among_the_photographs(
     fails, checkpoint: Path, examples: Path, tmp_path: Path, place: str

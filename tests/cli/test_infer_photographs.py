@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -98,3 +100,34 @@ def test_a_photograph_of_100_megapixels_is_segmented_in_bounded_time(
     assert time.process_time() - began < 120
     # Only the header: decoding takes its time too.
     assert Image.open(tmp_path / "out" / "large_mask.png").size == (10_000, 10_000)
+
+
+def test_names_are_told_as_they_are(
+    infer: Infer, support: Path, query: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "queries"
+    folder.mkdir()
+    names = ["IMG_1 [edited].png", "[red]a:smile:.png"]
+    for name in names:
+        shutil.copy(query, folder / name)
+    finished = infer(support.rename(tmp_path / "[b]cup"), folder)
+    for name in (*names, "[b]cup"):
+        assert name in "\n".join(finished.out.splitlines()[2:])  # in the table
+    assert finished.out.splitlines()[-1].endswith(f"{tmp_path}/out/IMG_1 [edited]_overlay.png'")
+
+
+def test_a_name_that_is_no_utf8_is_told_with_an_escape(
+    infer: Infer, support: Path, query: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "queries"
+    folder.mkdir()
+    path = folder / os.fsdecode(b"caf\xe9.png")
+    try:
+        shutil.copy(query, path)
+    except OSError:
+        pytest.skip("this file system takes UTF-8 only")
+    finished = infer(support, folder)
+    assert r"caf\udce9.png" in finished.out
+    assert finished.out.splitlines()[-1].endswith(r"caf\udce9_overlay.png'")
+    found = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))
+    assert [entry["path"] for entry in found["results"]] == [str(path)]

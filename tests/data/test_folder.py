@@ -3,7 +3,7 @@ import pytest
 
 from arnet.data import open_dataset
 from arnet.data.folder import folder, read_classes
-from arnet.runtime.errors import DataError
+from arnet.runtime.errors import DataError, ImageError
 
 
 @pytest.fixture
@@ -75,6 +75,13 @@ def test_unequal_sizes_are_named(root, write_png):
 def test_index_that_is_no_class_is_named(root, write_png):
     write_png(root / "masks" / "p1.png", np.full((20, 30), 77, np.uint8))
     with pytest.raises(DataError, match=r"p1 \(77\)"):
+        folder(root)
+
+
+def test_a_photograph_that_is_a_link_to_nothing_is_named(root):
+    (root / "images" / "p1.jpg").unlink()
+    (root / "images" / "p1.jpg").symlink_to("gone.jpg")
+    with pytest.raises(ImageError, match=r"p1\.jpg is a link to gone\.jpg"):
         folder(root)
 
 

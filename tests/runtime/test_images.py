@@ -18,6 +18,7 @@ from arnet.runtime.images import (
     read_mask,
     save_image,
 )
+from arnet.runtime.supports import read_supports
 
 # Two rows, three columns, all different, so that any turn or flip shows.
 PIXELS = np.arange(18, dtype=np.uint8).reshape(2, 3, 3) * 13
@@ -223,6 +224,23 @@ def test_photographs_that_are_not_read_are_told_not_passed_over(tmp_path, name):
     Image.new("RGB", (4, 3)).save(tmp_path / "a.jpg")
     assert [path.name for path in images_in(tmp_path)] == ["a.jpg"]
     (tmp_path / name).write_bytes(b"...")
-    with pytest.raises(ImageError, match=name) as caught:
-        images_in(tmp_path)
-    assert "JPEG" in caught.value.hint
+    for pattern in (tmp_path, tmp_path / "*"):
+        with pytest.raises(ImageError, match=name) as caught:
+            find_images(str(pattern))
+        assert "JPEG" in caught.value.hint
+    assert find_images(f"{tmp_path}/*.jpg") == [tmp_path / "a.jpg"]
+
+
+def test_a_link_to_nothing_is_told_not_passed_over(tmp_path):
+    Image.new("RGB", (4, 3)).save(tmp_path / "a.jpg")
+    (tmp_path / "b.jpg").symlink_to("a.jpg")
+    (tmp_path / ".#a.jpg").symlink_to("nobody@nowhere")  # Emacs locks a file so
+    (tmp_path / "notes").symlink_to("gone.txt")
+    assert [path.name for path in images_in(tmp_path)] == ["a.jpg", "b.jpg"]
+    (tmp_path / "c.jpg").symlink_to("gone.jpg")
+    for pattern in (tmp_path, tmp_path / "*", tmp_path / "c.jpg"):
+        with pytest.raises(ImageError, match=r"c\.jpg is a link to gone\.jpg") as caught:
+            find_images(str(pattern))
+        assert caught.value.hint
+    with pytest.raises(ImageError, match=r"c\.jpg is a link to gone\.jpg"):
+        read_supports(tmp_path)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from arnet.runtime.errors import AnnotationError
-from arnet.runtime.inference import Learned, Outputs, infer, learn, read_classes
+from arnet.runtime.errors import AnnotationError, OutputError
+from arnet.runtime.inference import Learned, Outputs, check_out, infer, learn, read_classes
 from arnet.runtime.segmenter import Segmenter
 from arnet.runtime.state import SupportState
 
@@ -90,3 +90,50 @@ def test_a_figure_needs_the_supports(segmenter, supports, state, tmp_path):
     with pytest.raises(AnnotationError, match="a figure shows the supports"):
         infer(segmenter, learned, [supports / "a.jpg"], tmp_path / "out", Outputs(figure=True))
     assert not (tmp_path / "out").exists()
+
+
+def refused(out: Path, queries: list[Path], *folders: Path) -> bool:
+    """Whether results may not lie in a folder, by what is read from others."""
+    supports = {}
+    for folder in folders:
+        supports |= read_classes(folder, ["all"], "as-is")
+    try:
+        check_out(out, queries, Learned({}, supports, {}, folders=folders))
+    except OutputError as error:
+        assert "among the photographs" in error.message and error.hint
+        return True
+    return False
+
+
+def test_results_never_lie_in_a_support_folder_whose_pictures_are_in_images(supports):
+    for name, file in (("images", "a.jpg"), ("masks", "a.png")):
+        (supports / name).mkdir()
+        (supports / file).rename(supports / name / file)
+    for out in (supports, supports / "images", supports / "masks"):
+        assert refused(out, [], supports)
+    for out in (supports / "results", supports.parent):
+        assert not refused(out, [], supports)
+    query = supports / "images" / "a.jpg"
+    assert refused(supports, [query])
+    assert not refused(supports.parent, [query])
+
+
+def test_results_never_become_a_class(supports, tmp_path):
+    supports.rename(tmp_path / "cup")
+    (tmp_path / "things").mkdir()
+    cup = (tmp_path / "cup").rename(tmp_path / "things" / "cup")
+    for out in ("", "cup", "results", "results/today"):
+        assert refused(tmp_path / "things" / out, [], tmp_path / "things")
+    assert not refused(tmp_path, [], tmp_path / "things")
+    # The folder above is none of the input, and may hold anything.
+    assert refused(cup, [], cup)
+    assert not refused(tmp_path / "things" / "results", [], cup)
+
+
+def test_results_never_lie_among_links_to_photographs(supports, tmp_path):
+    links = tmp_path / "links"
+    links.mkdir()
+    (links / "a.jpg").symlink_to(supports / "a.jpg")
+    for out in (links, supports):
+        assert refused(out, [links / "a.jpg"])
+    assert not refused(tmp_path, [links / "a.jpg"])

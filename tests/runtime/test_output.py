@@ -47,6 +47,14 @@ def test_write_json(tmp_path):
         write_json(tmp_path / "a.json", {"n": float("nan")})
 
 
+def test_a_name_that_is_no_utf8_is_written_as_an_escape(tmp_path):
+    name = "é caf\udce9.png"  # what Python makes of b"caf\xe9.png"
+    write_json(tmp_path / "a.json", {"path": Path(name)})
+    text = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert r"é caf\udce9.png" in text
+    assert json.loads(text) == {"path": name}
+
+
 def test_leftovers_of_a_file_are_told_from_those_of_others(tmp_path):
     """Two writers that were killed, as it were: one of each file."""
     left = {}

@@ -152,11 +152,18 @@ def test_what_is_no_state(tmp_path) -> None:
     foreign = tmp_path / "foreign.npz"
     np.savez(foreign, a=np.zeros(3))
     (tmp_path / "text.npz").write_text("no")
-    for path in (foreign, tmp_path / "text.npz", tmp_path / "absent.npz", tmp_path):
+    for path in (foreign, tmp_path / "text.npz", tmp_path):
         with pytest.raises(StateError, match="not a readable support state") as caught:
             SupportState.load(path)
         assert str(path) in caught.value.message
         assert caught.value.hint
+
+
+def test_a_state_that_is_missing_is_not_called_damaged(tmp_path) -> None:
+    with pytest.raises(StateError) as caught:
+        SupportState.load(tmp_path / "hores.npz")
+    assert caught.value.message == f"there is no support state {tmp_path / 'hores.npz'}"
+    assert "name" in caught.value.hint
 
 
 def test_a_newer_state_asks_for_an_update(tmp_path) -> None:
