@@ -24,7 +24,7 @@ from arnet.evaluation.predictors import (
     PrototypeBaseline,
 )
 from arnet.evaluation.protocols import Protocol
-from arnet.evaluation.reference import PAPER_MEAN_IOU, completeness
+from arnet.evaluation.reference import PAPER_MEAN_IOU, completeness, is_of_paper
 from arnet.inputs import Progress, check_fold, open_source, open_split
 from arnet.modeling import ARNet
 from arnet.runtime.errors import CheckpointError, ConfigError, DataError
@@ -161,11 +161,12 @@ def run(
 
 
 def _paper(config: Config, request: Request) -> dict[str, float] | None:
-    """The paper's figure, where the same was measured: its whole model on the classes of a fold."""
+    """The paper's figure, where the same was measured: its model on the classes of a fold."""
     figure = PAPER_MEAN_IOU.get((config.data.kind, request.shots))
-    whole = config.model.fusion == "cmm" and not config.model.without
     a_fold = config.data.used_fold is not None and not request.classes
-    if figure is None or not whole or not a_fold or request.annotation != "mask":
+    if figure is None or not is_of_paper(config.model) or not a_fold:
+        return None
+    if request.annotation != "mask":
         return None
     return {"mean_iou_of_four_splits": figure}
 

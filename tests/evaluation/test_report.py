@@ -7,6 +7,7 @@ import torch
 from PIL import Image, ImageFilter
 
 from arnet.checkpoint import load_checkpoint, save_checkpoint
+from arnet.config_file import load_config
 from arnet.data import EvaluationEpisodes, open_dataset
 from arnet.evaluation import report
 from arnet.evaluation.encoder import Encoder
@@ -227,9 +228,14 @@ def test_a_fold_that_is_not_used_is_neither_taken_nor_reported(make_config, chec
         (["data.fold=null"], {}, False),
         (["data.fold=2"], {"classes": ("dog",)}, False),
         (["data.fold=2"], {"annotation": "box"}, False),
+        (["data.fold=2", "model.backbone.stride_in_1x1=true"], {"shots": 5}, True),
         (["data.fold=2", "model.fusion=mask"], {}, False),
+        (["data.fold=2", "model.without=[mrm]"], {}, False),
+        (["data.fold=2", "model.prior=10"], {}, False),
+        (["data.fold=2", "model.backbone.name=resnet18"], {}, False),
+        (["data.fold=2", "model.pairing=concatenate"], {"shots": 5}, False),
     ],
 )
-def test_the_paper_is_shown_where_the_same_was_measured(make_config, overrides, changes, compares):
-    config = make_config("data.kind=pascal", *overrides)
+def test_the_paper_is_shown_where_the_same_was_measured(overrides, changes, compares):
+    config = load_config(None, ["data.kind=pascal", *overrides])
     assert (report._paper(config, report.Request(QUICK, **changes)) is not None) == compares
