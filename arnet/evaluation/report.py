@@ -93,7 +93,8 @@ def run(
 
     Returns:
         Plain JSON values: "scores" by mask with mean and std over seeds, "per_class", "paper",
-        "notes" on what keeps the figures from comparing with others, and the settings.
+        "notes" on what keeps the figures from comparing with others, and the settings; the
+        "image_size" is None where photographs keep their own.
 
     Raises:
         DataError: a class that was asked for has too few images for the shots or is unknown, or no
@@ -115,6 +116,7 @@ def run(
             )
         predictors |= {name: ARNetPredictor(main.encoder, m) for name, m in others.items()}
     protocol = request.protocol
+    square = protocol.size == "square"
     total = len(protocol.seeds) * protocol.episodes * len(predictors)
     finished = 0
     scores: dict[str, list[Scores]] = {name: [] for name in predictors}
@@ -143,9 +145,9 @@ def run(
         "pairs": {dataset.class_names[c]: len(dataset.by_class[c]) for c in classes},
         "protocol": asdict(protocol),
         "fold": config.data.used_fold,
-        "image_size": config.data.image_size,
+        "image_size": config.data.image_size if square else None,
         "precision": str(request.precision).removeprefix("torch."),
-        "cached_features": bool(config.data.cache),
+        "cached_features": square and bool(config.data.cache),
         "shots": request.shots,
         "annotation": request.annotation,
         "fusion": config.model.fusion,
@@ -244,6 +246,12 @@ def _notes(
     seen = [dataset.class_names[c] for c in classes if dataset.class_names[c] in trained]
     if seen:
         notes.append(f"seen in training, so these are not few-shot figures: {', '.join(seen)}")
+    if request.baseline and request.protocol.size == "original":
+        side = config.data.image_size
+        notes.append(
+            f"what needs no training is measured on squares of {side} x {side} pixels, "
+            "q1, s and q2 on photographs in their own size"
+        )
     return notes
 
 

@@ -154,6 +154,18 @@ def test_the_protocol_of_canet(checkpoint, bordered):
     assert found != expected(order="random")
 
 
+def test_what_the_baseline_is_measured_on_is_told(checkpoint):
+    """Under CANet's protocol it has squares, which the columns beside it have not."""
+    canet = replace(get_protocol("canet"), episodes=1)
+    found = run(checkpoint, protocol=canet, baseline=True)
+    assert "what needs no training is measured on squares of 65 x 65 pixels" in found["notes"][-1]
+    assert found["image_size"] is None and found["cached_features"] is False
+    assert not any("squares" in note for note in run(checkpoint, protocol=canet)["notes"])
+    squares = run(checkpoint, protocol=replace(QUICK, episodes=1), baseline=True)
+    assert squares["image_size"] == 65
+    assert not any("squares" in note for note in squares["notes"])
+
+
 def test_progress_counts_all_seeds_and_predictors(checkpoint):
     told = []
     request = report.Request(QUICK, baseline=True)
