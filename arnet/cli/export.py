@@ -112,6 +112,7 @@ def export(
       arnet export --checkpoint arnet-r18 \
         --support examples/horse --support examples/dog --out bundle
     """
+    console.check_files(json)
     console.need_torch()
     console.need("onnx", "onnxscript", "onnxruntime", extra="export")
     from arnet.checkpoint import load_checkpoint
@@ -180,6 +181,7 @@ def parity(
       arnet parity bundle --checkpoint arnet-r18 \
         --support examples/horse
     """
+    console.check_files(json)
     console.need_torch()
     console.need("onnx", "onnxscript", "onnxruntime", extra="export")
     from arnet.checkpoint import load_checkpoint
