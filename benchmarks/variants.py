@@ -129,7 +129,11 @@ def table(rows: Rows) -> str:
 
     Args:
         rows: by variant, then by shots and question, what ``arnet eval --json`` wrote.
+
+    Raises:
+        ConfigError: two variants were evaluated on other images or classes in a column.
     """
+    _check_columns(rows)
     columns = list(dict.fromkeys(key for found in rows.values() for key in found))
     shots = sorted({k for k, _ in columns})
     head = ["variant"]
@@ -151,6 +155,21 @@ def table(rows: Rows) -> str:
                 line.append(f"**{shown}**" if mask == "q2" else shown)
         lines.append(line)
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _check_columns(rows: Rows) -> None:
+    """Check that the figures of a column answer the same question; see ``table``."""
+    first: dict[tuple[int, str], tuple[str, Any]] = {}
+    for name, found in rows.items():
+        for (shots, question), result in found.items():
+            pairs = result.get("pairs")
+            other, expected = first.setdefault((shots, question), (name, pairs))
+            if pairs != expected:
+                raise ConfigError(
+                    f"{other} and {name} were evaluated on other images or classes in the column "
+                    f"{shots}-shot, {question}: their figures do not compare",
+                    "choose with --variant those that have the same images and classes",
+                )
 
 
 def _spread(value: dict[str, float]) -> str:
@@ -182,10 +201,10 @@ def main(arguments: list[str] | None = None) -> None:
     if unknown := set(given.variant or ()) - set(study.variants):
         parser.error(f"{given.study} has no {', '.join(unknown)}: {', '.join(study.variants)}")
     try:
-        rows = _rows(study, given)
+        shown = table(_rows(study, given))
     except ArnetError as error:
         parser.exit(2, f"error: {error.message}\nhint: {error.hint}\n")
-    sys.stdout.write(table(rows) + "\n")
+    sys.stdout.write(shown + "\n")
 
 
 def _rows(study: Study, given: argparse.Namespace) -> Rows:

@@ -20,12 +20,18 @@ def model_card(checkpoint: Checkpoint, manifest: Manifest, parity: Parity) -> st
     """What the bundle is, how it was made, and how near to the model it is."""
     config = checkpoint.config
     bounds = parity.bounds
+    allowed = "-" if bounds.probability is None else f"{bounds.probability:g}"
+    together = "-" if parity.together is None else f"{100 * parity.together:.4f} %"
     rows = [
-        ("largest difference of a probability", f"{parity.probability_largest:.2g}",
-         "-" if bounds.probability is None else f"{bounds.probability:g}"),
+        ("largest difference of a probability", f"{parity.probability_largest:.2g}", allowed),
+        *(
+            (f"the same of {name}", f"{largest:.2g}", allowed)
+            for name, largest in parity.others_largest.items()
+        ),
         ("99th percentile, worst episode", f"{parity.probability_p99:.2g}", "-"),
         ("changed pixels", f"{100 * parity.changed:.4f} %", f"{100 * bounds.changed:g} %"),
         ("changed pixels, worst episode", f"{100 * parity.changed_most:.4f} %", "-"),
+        ("changed pixels, two classes at once", together, f"{100 * bounds.changed:g} %"),
         ("IoU of the masks, mean and least",
          f"{parity.mask_iou:.5f}, {parity.mask_iou_least:.5f}", "-"),
         ("mIoU of the model and the bundle",
@@ -45,8 +51,10 @@ def model_card(checkpoint: Checkpoint, manifest: Manifest, parity: Parity) -> st
             "A few-shot segmenter (ARNet) as ONNX graphs: it runs without torch.",
             "",
             "```",
-            f"arnet infer --bundle {manifest.name} --support DIR --query IMAGE",
+            "arnet infer --bundle BUNDLE --support DIR --query IMAGE",
             "```",
+            "",
+            "BUNDLE is the folder that this file is in, or the zip.",
             "",
             "| | |",
             "|---|---|",

@@ -1,31 +1,27 @@
 """The parity gate: does the bundle say what the trained model says, on real episodes?
 
 Every stage is given what the model in float32 gives it, so that its difference is its own; the
-whole chain starts from photographs on both sides.
+whole chain starts from photographs on both sides: for one class in every episode, and for two at
+once where the bundle decodes them together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
 
-from arnet.data.transforms import prepare
 from arnet.evaluation.metrics import IoUMeter
+from arnet.export.differences import StageDifference, stage_differences, worse
 from arnet.export.episodes import RealEpisode
 from arnet.export.stages import Stages
-from arnet.runtime.segmentation import THRESHOLD
+from arnet.export.together import changed_labels, takes_two
+from arnet.runtime.segmentation import THRESHOLD, ClassMasks
 from arnet.runtime.segmenter import Segmenter
 from arnet.segmenter import TorchSegmenter
-
-_FARTHEST = float(np.finfo(np.float32).max)
-"""Stands for the difference from what is no number, which JSON cannot hold."""
 
 STAGE_EPISODES = 3
 """Episodes that the stages are compared on; the chain is compared on all."""
@@ -36,8 +32,9 @@ class Bounds:
     """What a precision may change.
 
     Attributes:
-        probability: largest difference of a probability; None for any.
-        changed: fraction of the pixels whose answer is another, over all episodes.
+        probability: largest difference of a probability, be it of q1, s or q2; None for any.
+        changed: fraction of the pixels whose answer is another, over all episodes; and with two
+            classes at once.
         mean_iou: difference of mIoU, in points, either way.
     """
 
@@ -58,23 +55,6 @@ BOUNDS = {
 
 
 @dataclass(frozen=True)
-class StageDifference:
-    """How far one output of a stage is from the model's.
-
-    Attributes:
-        largest: difference.
-        p99: 99th percentile of the differences, the largest of any episode.
-        scale: largest value of the model's output, to compare with.
-    """
-
-    stage: str
-    tensor: str
-    largest: float
-    p99: float
-    scale: float
-
-
-@dataclass(frozen=True)
 class Parity:
     """What the gate found.
 
@@ -82,13 +62,16 @@ class Parity:
         precision: whose bounds hold.
         episodes: how many, and ``source`` where they are from.
         stages: one per output of a stage.
-        probability_largest: difference of a probability; ``probability_p99`` the largest 99th
-            percentile of an episode.
+        probability_largest: difference of a probability of q2; ``probability_p99`` the largest
+            99th percentile of an episode.
         changed: fraction of pixels whose answer changed, over all episodes; ``changed_most`` of
             one episode.
         mask_iou: mean IoU of the bundle's mask with the model's; ``mask_iou_least`` of one episode.
         mean_iou: mIoU in percent against the truth, of the "model" and the "bundle".
         failures: what is out of bounds, one sentence each.
+        others_largest: difference of a probability of "q1" and "s", of those that the model has.
+        together: fraction of the pixels whose label changed, with two classes at once; None where
+            the bundle does not decode them together.
     """
 
     precision: str
@@ -104,6 +87,9 @@ class Parity:
     mask_iou_least: float
     mean_iou: dict[str, float]
     failures: tuple[str, ...] = field(default=())
+    # What the reports of older bundles do not have.
+    others_largest: dict[str, float] = field(default_factory=dict)
+    together: float | None = None
 
     @property
     def passed(self) -> bool:
@@ -139,21 +125,21 @@ def compare(
     labels = sorted({episode.label for episode in episodes})
     meters = {name: IoUMeter(range(len(labels))) for name in ("model", "bundle")}
     differences: dict[tuple[str, str], StageDifference] = {}
+    others: dict[str, float] = {}
     largest, p99, changed, ious, pixels = 0.0, 0.0, [], [], []
     for done, episode in enumerate(episodes, start=1):
         if done <= STAGE_EPISODES:
             for found in stage_differences(stages, bundle, episode):
                 key = (found.stage, found.tensor)
-                differences[key] = _worse(differences.get(key), found)
-        answers = {
-            "model": _probability(model, episode),
-            "bundle": _probability(bundle, episode),
-        }
-        # What is no number is as wrong as can be; every comparison with it would be false.
-        is_number = np.isfinite(answers["bundle"])
-        gap = np.where(is_number, np.abs(answers["model"] - answers["bundle"]), 1)
-        largest, p99 = max(largest, _most(gap)), max(p99, float(np.quantile(gap, 0.99)))
-        masks = {name: answer > THRESHOLD for name, answer in answers.items()}
+                differences[key] = worse(differences.get(key), found)
+        answers = {"model": _answer(model, episode), "bundle": _answer(bundle, episode)}
+        gaps = dict(_gaps(answers["model"], answers["bundle"]))
+        gap = gaps.pop("q2")
+        largest, p99 = max(largest, float(gap.max())), max(p99, float(np.quantile(gap, 0.99)))
+        for name, other in gaps.items():
+            others[name] = max(others.get(name, 0.0), float(other.max()))
+        masks = {name: answer.probability > THRESHOLD for name, answer in answers.items()}
+        is_number = np.isfinite(answers["bundle"].probability)
         changed.append(int(((masks["model"] != masks["bundle"]) | ~is_number).sum()))
         pixels.append(gap.size)
         ious.append(_iou(masks["model"], masks["bundle"]))
@@ -173,96 +159,49 @@ def compare(
         mask_iou=float(np.mean(ious)),
         mask_iou_least=min(ious),
         mean_iou={name: meter.mean_iou() for name, meter in meters.items()},
+        others_largest=others,
+        together=(
+            changed_labels(model, bundle, episodes) if takes_two(bundle.bundle.manifest) else None
+        ),
     )
     return Parity(**{**vars(parity), "failures": tuple(_failures(parity))})
 
 
-def stage_differences(
-    stages: Stages, bundle: Segmenter, episode: RealEpisode
-) -> list[StageDifference]:
-    """Every stage of a bundle beside the model's own, for one episode."""
-    engine, interfaces = bundle.engine, bundle.bundle.manifest.stages
-    found: list[StageDifference] = []
-
-    def both(stage: str, feeds: Mapping[str, Tensor], reference: Mapping[str, Tensor]) -> None:
-        types = {tensor.name: tensor.dtype for tensor in interfaces[stage].inputs}
-        outputs = engine.run(
-            stage,
-            {name: engine.upload(feeds[name].numpy().astype(types[name])) for name in feeds},
-        )
-        for name, expected in reference.items():
-            gap = np.abs(engine.download(outputs[name]).astype(np.float64) - expected.numpy())
-            gap = np.nan_to_num(gap, nan=_FARTHEST, posinf=_FARTHEST)
-            found.append(
-                StageDifference(
-                    stage, name, _most(gap), float(np.quantile(gap, 0.99)), _most(expected.abs())
-                )
-            )
-
-    def run(stage: str, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        with torch.inference_mode():
-            results = stages.modules[stage](*(feeds[name] for name in stages.inputs(stage)))
-        results = results if isinstance(results, tuple) else (results,)
-        outputs = dict(zip(stages.outputs(stage), results, strict=True))
-        both(stage, {name: feeds[name] for name in stages.inputs(stage)}, outputs)
-        return outputs
-
-    def pixels(image: NDArray[np.uint8], mask: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
-        prepared, label = prepare(image, mask, stages.size)
-        both("preprocess", {"image": torch.from_numpy(image)}, {"pixels": prepared[None]})
-        return prepared[None], (label == 1).float()[None]
-
-    shots: dict[str, list[Tensor]] = {}
-    for image, mask in zip(episode.images, episode.masks, strict=True):
-        prepared, guide = pixels(image, mask)
-        features = run("encode_image", {"pixels": prepared})
-        for name, value in run("encode_support", {**features, "mask": guide}).items():
-            shots.setdefault(name, []).append(value)
-    given = {name: torch.cat(values) for name, values in shots.items()}
-    if "fuse_support" in stages.modules:
-        given.update(run("fuse_support", {"prototypes": given["prototype"]}))
-    prepared, _ = pixels(episode.query, episode.truth)
-    given.update(run("encode_query", run("encode_image", {"pixels": prepared})))
-    count = len(episode.images)
-    given["shares"] = torch.full((1, count), 1 / count)
-    margins = run("decode", given)["margins"]
-    size = torch.tensor(episode.query.shape[:2])
-    large = F.interpolate(margins[None], tuple(size.tolist()), mode="bilinear", align_corners=False)
-    both("postprocess", {"margins": margins, "size": size}, {"probability": large[0].sigmoid()})
-    return found
-
-
-def _probability(
-    segmenter: TorchSegmenter | Segmenter, episode: RealEpisode
-) -> NDArray[np.float32]:
+def _answer(segmenter: TorchSegmenter | Segmenter, episode: RealEpisode) -> ClassMasks:
     state: Any = segmenter.learn(episode.images, episode.masks)
-    return (
-        segmenter.segment(episode.query, {episode.label: state}).classes[episode.label].probability
-    )
+    return segmenter.segment(episode.query, {episode.label: state}).classes[episode.label]
 
 
-def _worse(first: StageDifference | None, second: StageDifference) -> StageDifference:
-    if first is None:
-        return second
-    return StageDifference(
-        second.stage,
-        second.tensor,
-        max(first.largest, second.largest),
-        max(first.p99, second.p99),
-        max(first.scale, second.scale),
-    )
+def _gaps(model: ClassMasks, bundle: ClassMasks) -> Iterator[tuple[str, NDArray[Any]]]:
+    """How far the probabilities of q1, s and q2 are from the model's, of those that there are."""
+    for name, expected, found in (
+        ("q1", model.first, bundle.first),
+        ("s", model.supports, bundle.supports),
+        ("q2", model.probability, bundle.probability),
+    ):
+        if expected is not None and found is not None:
+            # What is no number is as wrong as can be; every comparison with it would be false.
+            yield name, np.where(np.isfinite(found), np.abs(expected - found), 1)
 
 
 def _failures(parity: Parity) -> list[str]:
     bounds, failures = parity.bounds, []
-    if bounds.probability is not None and not parity.probability_largest <= bounds.probability:
-        failures.append(
-            f"a probability differs by {parity.probability_largest:.2g}, "
-            f"at most {bounds.probability:g} is allowed"
-        )
+    of_masks = {"": parity.probability_largest}
+    of_masks |= {f" of {name}": largest for name, largest in parity.others_largest.items()}
+    for name, largest in of_masks.items():
+        if bounds.probability is not None and not largest <= bounds.probability:
+            failures.append(
+                f"a probability{name} differs by {largest:.2g}, "
+                f"at most {bounds.probability:g} is allowed"
+            )
     if not parity.changed <= bounds.changed:
         failures.append(
             f"{100 * parity.changed:.3g} % of the pixels changed, "
+            f"at most {100 * bounds.changed:g} % may"
+        )
+    if parity.together is not None and not parity.together <= bounds.changed:
+        failures.append(
+            f"{100 * parity.together:.3g} % of the pixels changed with two classes at once, "
             f"at most {100 * bounds.changed:g} % may"
         )
     gap = parity.mean_iou["bundle"] - parity.mean_iou["model"]
@@ -276,7 +215,3 @@ def _failures(parity: Parity) -> list[str]:
 def _iou(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
     union = int((first | second).sum())
     return float((first & second).sum() / union) if union else 1.0
-
-
-def _most(values: NDArray[Any] | Tensor) -> float:
-    return float(values.max())

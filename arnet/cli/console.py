@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -48,12 +49,26 @@ def split_words(text: str) -> tuple[str, ...]:
 def check_files(*paths: Path | None) -> None:
     """Check before the long work that files can be written there; None is no file.
 
+    Nothing stays there, and folders that are missing are not made yet.
+
     Raises:
-        OutputError: one is a folder.
+        OutputError: one is a folder, or is in a folder that cannot be written to.
     """
     for path in paths:
-        if path is not None and path.is_dir():
-            raise OutputError(f"{path} is a folder", "name a file in it")
+        if path is None:
+            continue
+        try:
+            if path.is_dir():
+                raise OutputError(f"{path} is a folder", "name a file in it")
+            folder = next(parent for parent in path.absolute().parents if parent.exists())
+            # Tried, since permissions do not tell all: of a read-only disk, for instance.
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise OutputError(
+                f"{path} cannot be written: {error.strerror or error}",
+                "name a file in a folder that can be written to",
+            ) from error
 
 
 @contextmanager

@@ -65,7 +65,11 @@ def evaluate(
     ] = None,
     size: Annotated[
         int | None,
-        typer.Option(min=33, help="Side of the model's image; by default that of the training."),
+        typer.Option(
+            min=33,
+            help="Side of the model's image; by default that of the training. Not with "
+            "--protocol canet.",
+        ),
     ] = None,
     episodes: Annotated[
         int | None, typer.Option(min=1, help="Episodes of a run, in place of the protocol's.")
@@ -82,7 +86,8 @@ def evaluate(
         ),
     ] = False,
     cache: Annotated[
-        str | None, typer.Option(help="Folder to keep the backbone's features in.")
+        str | None,
+        typer.Option(help="Folder to keep the backbone's features in. Not with --protocol canet."),
     ] = None,
     precision: Annotated[
         Literal["fp32", "bf16", "fp16"], typer.Option(help="Of the computation.")
@@ -109,9 +114,16 @@ def evaluate(
     from arnet.devices import PRECISIONS, choose_device
     from arnet.evaluation import report
     from arnet.evaluation.protocols import get_protocol
+    from arnet.runtime.errors import ConfigError
     from arnet.runtime.output import write_json
 
     rules = get_protocol(protocol)
+    if rules.size == "original" and (size is not None or cache is not None):
+        raise ConfigError(
+            f"protocol {protocol} takes every photograph in its own size, at several scales: "
+            "there is no --size, and features are not kept in a --cache",
+            "leave them out, or evaluate with --protocol standard",
+        )
     if episodes is not None:
         rules = replace(rules, episodes=episodes)
     if seeds is not None:

@@ -112,6 +112,7 @@ def export(
       arnet export --checkpoint arnet-r18 \
         --support examples/horse --support examples/dog --out bundle
     """
+    console.check_files(json)
     console.need_torch()
     console.need("onnx", "onnxscript", "onnxruntime", extra="export")
     from arnet.checkpoint import load_checkpoint
@@ -180,6 +181,7 @@ def parity(
       arnet parity bundle --checkpoint arnet-r18 \
         --support examples/horse
     """
+    console.check_files(json)
     console.need_torch()
     console.need("onnx", "onnxscript", "onnxruntime", extra="export")
     from arnet.checkpoint import load_checkpoint
@@ -261,13 +263,19 @@ def _finish(parity: Parity, json: Path | None) -> None:
     console.out.print(table)
     bounds = parity.bounds
     most = "" if bounds.probability is None else f" (at most {bounds.probability:g})"
+    together = "-" if parity.together is None else f"{100 * parity.together:.4f} %"
     gap = parity.mean_iou["bundle"] - parity.mean_iou["model"]
     for line in (
         f"\n{parity.episodes} episodes of {parity.source}:",
         f"  probability     largest {parity.probability_largest:.2g}{most}, "
         f"p99 {parity.probability_p99:.2g}",
+        *(
+            f"  of {name:<12} largest {largest:.2g}{most}"
+            for name, largest in parity.others_largest.items()
+        ),
         f"  changed pixels  {100 * parity.changed:.4f} % (at most {100 * bounds.changed:g} %), "
         f"worst episode {100 * parity.changed_most:.4f} %",
+        f"  two classes     {together} changed pixels (at most {100 * bounds.changed:g} %)",
         f"  masks           mean IoU {parity.mask_iou:.5f}, least {parity.mask_iou_least:.5f}",
         f"  mIoU            {parity.mean_iou['model']:.2f} -> {parity.mean_iou['bundle']:.2f} "
         f"({gap:+.3f}, at most ± {bounds.mean_iou:g})",

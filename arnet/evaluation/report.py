@@ -24,7 +24,7 @@ from arnet.evaluation.predictors import (
     PrototypeBaseline,
 )
 from arnet.evaluation.protocols import Protocol
-from arnet.evaluation.reference import PAPER_MEAN_IOU, completeness
+from arnet.evaluation.reference import PAPER_MEAN_IOU, completeness, is_of_paper
 from arnet.inputs import Progress, check_fold, open_source, open_split
 from arnet.modeling import ARNet
 from arnet.runtime.errors import CheckpointError, ConfigError, DataError
@@ -93,7 +93,8 @@ def run(
 
     Returns:
         Plain JSON values: "scores" by mask with mean and std over seeds, "per_class", "paper",
-        "notes" on what keeps the figures from comparing with others, and the settings.
+        "notes" on what keeps the figures from comparing with others, and the settings; the
+        "image_size" is None where photographs keep their own.
 
     Raises:
         DataError: a class that was asked for has too few images for the shots or is unknown, or no
@@ -115,6 +116,7 @@ def run(
             )
         predictors |= {name: ARNetPredictor(main.encoder, m) for name, m in others.items()}
     protocol = request.protocol
+    square = protocol.size == "square"
     total = len(protocol.seeds) * protocol.episodes * len(predictors)
     finished = 0
     scores: dict[str, list[Scores]] = {name: [] for name in predictors}
@@ -143,9 +145,9 @@ def run(
         "pairs": {dataset.class_names[c]: len(dataset.by_class[c]) for c in classes},
         "protocol": asdict(protocol),
         "fold": config.data.used_fold,
-        "image_size": config.data.image_size,
+        "image_size": config.data.image_size if square else None,
         "precision": str(request.precision).removeprefix("torch."),
-        "cached_features": bool(config.data.cache),
+        "cached_features": square and bool(config.data.cache),
         "shots": request.shots,
         "annotation": request.annotation,
         "fusion": config.model.fusion,
@@ -161,11 +163,12 @@ def run(
 
 
 def _paper(config: Config, request: Request) -> dict[str, float] | None:
-    """The paper's figure, where the same was measured: its whole model on the classes of a fold."""
+    """The paper's figure, where the same was measured: its model on the classes of a fold."""
     figure = PAPER_MEAN_IOU.get((config.data.kind, request.shots))
-    whole = config.model.fusion == "cmm" and not config.model.without
     a_fold = config.data.used_fold is not None and not request.classes
-    if figure is None or not whole or not a_fold or request.annotation != "mask":
+    if figure is None or not is_of_paper(config.model) or not a_fold:
+        return None
+    if request.annotation != "mask":
         return None
     return {"mean_iou_of_four_splits": figure}
 
@@ -243,6 +246,12 @@ def _notes(
     seen = [dataset.class_names[c] for c in classes if dataset.class_names[c] in trained]
     if seen:
         notes.append(f"seen in training, so these are not few-shot figures: {', '.join(seen)}")
+    if request.baseline and request.protocol.size == "original":
+        side = config.data.image_size
+        notes.append(
+            f"what needs no training is measured on squares of {side} x {side} pixels, "
+            "q1, s and q2 on photographs in their own size"
+        )
     return notes
 
 

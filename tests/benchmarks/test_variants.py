@@ -19,6 +19,7 @@ class Arnet:
 
     def __init__(self) -> None:
         self.asked: list[list[str]] = []
+        self.images = 125
 
     def __call__(self, *arguments: object) -> None:
         words = [str(argument) for argument in arguments]
@@ -37,6 +38,7 @@ class Arnet:
             scores = {"q1": mean, "q2": mean}
             checkpoint = Path(words[words.index("--checkpoint") + 1])
             found = {"scores": scores, "checkpoint_sha256": sha256_of(checkpoint)}
+            found["pairs"] = {"dog": self.images}
             Path(words[words.index("--json") + 1]).write_text(json.dumps(found))
 
 
@@ -177,6 +179,23 @@ def test_a_table_evaluates_nothing(
     assert len(arnet.asked) == 2
     run(tmp_path, "parts", "--only-table", "--episodes", "50")
     assert "| full | 41.0" in capsys.readouterr().out
+
+
+def test_variants_of_other_images_share_no_column(
+    arnet: Arnet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(tmp_path, "parts", "--fold", "1", "--fold", "3", "--variant", "full")
+    arnet.images = 38
+    run(tmp_path, "parts", "--fold", "1", "--variant", "without-mpm2")
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        run(tmp_path, "parts", "--only-table")
+    shown = capsys.readouterr()
+    assert ended.value.code == 2 and shown.out == ""
+    assert "full and without-mpm2 were evaluated on other images" in shown.err
+    assert "in the column 1-shot, fold 1" in shown.err and "hint: choose" in shown.err
+    run(tmp_path, "parts", "--only-table", "--variant", "without-mpm2")
+    assert "| without-mpm2 | 41.0" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

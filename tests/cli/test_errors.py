@@ -44,6 +44,28 @@ def test_debug_of_one_run_is_not_that_of_the_next(run, fails: Fails, tmp_path: P
     fails("train", "--config", tmp_path / "none.yaml")
 
 
+@pytest.mark.parametrize("folder", ["a file", "/proc"])
+def test_a_file_that_cannot_be_written_is_told_before_the_work(
+    folder: str, fails: Fails, tmp_path: Path
+) -> None:
+    if not Path(folder).is_absolute():
+        (tmp_path / folder).write_text("no folder")
+    elif not Path(folder).is_dir():
+        pytest.skip("there is no folder here that root cannot write to, either")
+    path = tmp_path / folder / "new" / "report.json"
+    given = ("--checkpoint", tmp_path / "none", "--data", tmp_path / "none")
+    message = fails("eval", *given, "--json", path)
+    assert f"{path} cannot be written: " in message and "name a file in a folder" in message
+
+
+def test_what_can_be_written_is_not_written_yet(tmp_path: Path) -> None:
+    from arnet.cli import console
+
+    (tmp_path / "old.json").write_text("old")
+    console.check_files(None, tmp_path / "old.json", tmp_path / "new" / "report.json")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [

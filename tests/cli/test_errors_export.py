@@ -73,6 +73,13 @@ def test_other_words(run, trained: Path, examples: Path, tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_report_that_cannot_be_written(refused: Refused, fails, tmp_path: Path) -> None:
+    """It is told before the work, which is minutes."""
+    assert f"{tmp_path} is a folder" in refused("--json", tmp_path)
+    given = ("parity", tmp_path / "none", "--checkpoint", tmp_path / "none")
+    assert f"{tmp_path} is a folder" in fails(*given, "--json", tmp_path)
+
+
 def test_photographs_and_a_data_set_at_once(refused: Refused, data: Path) -> None:
     assert "--data and --support were both given" in refused("--data", data)
 

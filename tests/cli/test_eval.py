@@ -138,6 +138,18 @@ def test_the_protocol_of_the_precedent_takes_photographs_in_their_own_size(
     _, result = evaluate("--protocol", "canet", "--episodes", 2, "--seeds", 1)
     assert result["protocol"]["size"] == "original"
     assert result["protocol"]["scales"] == [0.7, 1.0, 1.3]
+    assert result["image_size"] is None and result["cached_features"] is False
+
+
+@pytest.mark.parametrize("option", [("--size", 97), ("--cache", "cache")])
+def test_photographs_in_their_own_size_have_neither_another_nor_a_cache(
+    fails: Callable[..., str], tmp_path: Path, option: tuple[str, object]
+) -> None:
+    """Whatever else is wrong: nothing has been read yet."""
+    given = ("--checkpoint", tmp_path / "none", "--data", tmp_path / "none")
+    message = fails("eval", *given, "--protocol", "canet", *option)
+    assert "protocol canet takes every photograph in its own size" in message
+    assert "--protocol standard" in message
 
 
 def test_features_are_cached_where_asked(evaluate: Evaluate, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import torch
 from PIL import Image, ImageFilter
 
 from arnet.checkpoint import load_checkpoint, save_checkpoint
+from arnet.config_file import load_config
 from arnet.data import EvaluationEpisodes, open_dataset
 from arnet.evaluation import report
 from arnet.evaluation.encoder import Encoder
@@ -153,6 +154,18 @@ def test_the_protocol_of_canet(checkpoint, bordered):
     assert found != expected(order="random")
 
 
+def test_what_the_baseline_is_measured_on_is_told(checkpoint):
+    """Under CANet's protocol it has squares, which the columns beside it have not."""
+    canet = replace(get_protocol("canet"), episodes=1)
+    found = run(checkpoint, protocol=canet, baseline=True)
+    assert "what needs no training is measured on squares of 65 x 65 pixels" in found["notes"][-1]
+    assert found["image_size"] is None and found["cached_features"] is False
+    assert not any("squares" in note for note in run(checkpoint, protocol=canet)["notes"])
+    squares = run(checkpoint, protocol=replace(QUICK, episodes=1), baseline=True)
+    assert squares["image_size"] == 65
+    assert not any("squares" in note for note in squares["notes"])
+
+
 def test_progress_counts_all_seeds_and_predictors(checkpoint):
     told = []
     request = report.Request(QUICK, baseline=True)
@@ -227,9 +240,14 @@ def test_a_fold_that_is_not_used_is_neither_taken_nor_reported(make_config, chec
         (["data.fold=null"], {}, False),
         (["data.fold=2"], {"classes": ("dog",)}, False),
         (["data.fold=2"], {"annotation": "box"}, False),
+        (["data.fold=2", "model.backbone.stride_in_1x1=true"], {"shots": 5}, True),
         (["data.fold=2", "model.fusion=mask"], {}, False),
+        (["data.fold=2", "model.without=[mrm]"], {}, False),
+        (["data.fold=2", "model.prior=10"], {}, False),
+        (["data.fold=2", "model.backbone.name=resnet18"], {}, False),
+        (["data.fold=2", "model.pairing=concatenate"], {"shots": 5}, False),
     ],
 )
-def test_the_paper_is_shown_where_the_same_was_measured(make_config, overrides, changes, compares):
-    config = make_config("data.kind=pascal", *overrides)
+def test_the_paper_is_shown_where_the_same_was_measured(overrides, changes, compares):
+    config = load_config(None, ["data.kind=pascal", *overrides])
     assert (report._paper(config, report.Request(QUICK, **changes)) is not None) == compares

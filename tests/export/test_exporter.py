@@ -60,7 +60,11 @@ def test_the_card_tells_what_was_measured(exported, checkpoint) -> None:
         f"{parity.probability_largest:.2g}",
         f"{parity.mean_iou['model']:.2f}, {parity.mean_iou['bundle']:.2f}",
         "6 episodes of square, disc: within the bounds.",
-        "arnet infer --bundle tiny",
+        "arnet infer --bundle BUNDLE --support",
+        "BUNDLE is the folder that this file is in, or the zip.",
+        f"| the same of q1 | {parity.others_largest['q1']:.2g} | 0.0001 |",
+        f"| the same of s | {parity.others_largest['s']:.2g} | 0.0001 |",
+        f"| changed pixels, two classes at once | {100 * parity.together:.4f} % | 0.01 % |",
         "resnet18",
         "65 x 65",
     ):

@@ -91,6 +91,30 @@ def changed_weight(model, part, change):
     return model
 
 
+def instead_of(model, output, *nodes):
+    """The output of a graph, computed by further nodes from what it was, which is called "was"."""
+    model = copied(model)
+    for node in model.graph.node:
+        node.input[:] = ["was" if name == output else name for name in node.input]
+        node.output[:] = ["was" if name == output else name for name in node.output]
+    model.graph.node.extend(nodes)
+    return model
+
+
+def with_more(model, output):
+    """A hundredth more in one output of a graph, after all that depends on it."""
+    one = helper.make_node("Constant", [], ["more"], value_float=0.01)
+    return instead_of(model, output, one, helper.make_node("Add", ["was", "more"], [output]))
+
+
+def with_classes_swapped(model):
+    """The first class gets the margins of the last; those of a single class are as they were."""
+    numbers = {"from": [-1], "to": [-(2**31)], "axis": [0], "step": [-1]}
+    nodes = [helper.make_node("Constant", [], [n], value_ints=v) for n, v in numbers.items()]
+    swap = helper.make_node("Slice", ["was", *numbers], ["margins"])
+    return instead_of(model, "margins", *nodes, swap)
+
+
 def with_mode(model, mode):
     model = copied(model)
     resize = next(node for node in model.graph.node if node.op_type == "Resize")
@@ -130,6 +154,9 @@ def test_the_bundle_passes(exported, episodes) -> None:
     assert parity.mask_iou >= parity.mask_iou_least > 0.999
     assert parity.mean_iou["model"] == pytest.approx(parity.mean_iou["bundle"], abs=0.01)
     assert 5 < parity.mean_iou["model"] < 95
+    assert parity.others_largest.keys() == {"q1", "s"}
+    assert all(0 < largest < 1e-4 for largest in parity.others_largest.values())
+    assert parity.together < 1e-4
 
 
 def test_every_output_of_every_stage_is_compared(exported, graphs) -> None:
@@ -161,12 +188,32 @@ def test_a_fault_fails(fault, judged, graphs) -> None:
 def test_changed_masks_and_miou_fail_too(judged, graphs) -> None:
     large = changed_weight(graphs["decode"], "classify.bias", lambda w: w + 20)
     parity = judged({"decode": large})
-    assert len(parity.failures) == 3
+    assert len(parity.failures) == 4
     assert "% of the pixels changed" in parity.failures[1]
     assert parity.changed > 0.3 and parity.changed_most >= parity.changed
-    assert "mIoU changes by" in parity.failures[2]
+    assert "changed with two classes at once" in parity.failures[2]
+    assert "mIoU changes by" in parity.failures[3]
     assert parity.mean_iou["model"] != parity.mean_iou["bundle"]
     assert parity.mask_iou_least < parity.mask_iou < 1
+
+
+@pytest.mark.parametrize(("output", "mask"), [("first", "q1"), ("supports", "s")])
+def test_the_other_masks_fail_alone(output, mask, judged, graphs) -> None:
+    """What they are is seen in --figure, and q2 is right."""
+    parity = judged({"decode": with_more(graphs["decode"], output)})
+    (failure,) = parity.failures
+    assert failure.startswith(f"a probability of {mask} differs by 0.00")
+    assert parity.probability_largest < 1e-4 < 1e-3 < parity.others_largest[mask]
+
+
+def test_classes_that_are_mixed_up_fail(judged, graphs, episodes) -> None:
+    """Each alone is right; that two are asked for in one photograph is what shows it."""
+    assert {episode.label for episode in episodes[::2]} == {"square", "disc"}
+    parity = judged({"decode": with_classes_swapped(graphs["decode"])})
+    (failure,) = parity.failures
+    assert "% of the pixels changed with two classes at once, at most 0.01 % may" in failure
+    assert parity.probability_largest < 1e-4 and parity.changed < 1e-4 < parity.together
+    assert parity.to_json()["together"] == parity.together
 
 
 def test_numbers_that_are_none_fail(judged, graphs) -> None:
@@ -174,7 +221,7 @@ def test_numbers_that_are_none_fail(judged, graphs) -> None:
     broken = changed_weight(graphs["decode"], "classify.bias", lambda w: w * np.nan)
     parity = judged({"decode": broken})
     assert not parity.passed
-    assert parity.probability_largest == parity.changed == 1
+    assert parity.probability_largest == parity.changed == parity.together == 1
     json.dumps(parity.to_json(), allow_nan=False)  # the report can be written
 
 

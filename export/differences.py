@@ -1,0 +1,110 @@
+"""How far each stage of a bundle is from the model's, given what the model in float32 gives it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from arnet.data.transforms import prepare
+from arnet.export.episodes import RealEpisode
+from arnet.export.stages import Stages
+from arnet.runtime.segmenter import Segmenter
+
+_FARTHEST = float(np.finfo(np.float32).max)
+"""Stands for the difference from what is no number, which JSON cannot hold."""
+
+
+@dataclass(frozen=True)
+class StageDifference:
+    """How far one output of a stage is from the model's.
+
+    Attributes:
+        largest: difference.
+        p99: 99th percentile of the differences, the largest of any episode.
+        scale: largest value of the model's output, to compare with.
+    """
+
+    stage: str
+    tensor: str
+    largest: float
+    p99: float
+    scale: float
+
+
+def stage_differences(
+    stages: Stages, bundle: Segmenter, episode: RealEpisode
+) -> list[StageDifference]:
+    """Every stage of a bundle beside the model's own, for one episode."""
+    engine, interfaces = bundle.engine, bundle.bundle.manifest.stages
+    found: list[StageDifference] = []
+
+    def both(stage: str, feeds: Mapping[str, Tensor], reference: Mapping[str, Tensor]) -> None:
+        types = {tensor.name: tensor.dtype for tensor in interfaces[stage].inputs}
+        outputs = engine.run(
+            stage,
+            {name: engine.upload(feeds[name].numpy().astype(types[name])) for name in feeds},
+        )
+        for name, expected in reference.items():
+            gap = np.abs(engine.download(outputs[name]).astype(np.float64) - expected.numpy())
+            gap = np.nan_to_num(gap, nan=_FARTHEST, posinf=_FARTHEST)
+            found.append(
+                StageDifference(
+                    stage, name, _most(gap), float(np.quantile(gap, 0.99)), _most(expected.abs())
+                )
+            )
+
+    def run(stage: str, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        with torch.inference_mode():
+            results = stages.modules[stage](*(feeds[name] for name in stages.inputs(stage)))
+        results = results if isinstance(results, tuple) else (results,)
+        outputs = dict(zip(stages.outputs(stage), results, strict=True))
+        both(stage, {name: feeds[name] for name in stages.inputs(stage)}, outputs)
+        return outputs
+
+    def pixels(image: NDArray[np.uint8], mask: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+        prepared, label = prepare(image, mask, stages.size)
+        both("preprocess", {"image": torch.from_numpy(image)}, {"pixels": prepared[None]})
+        return prepared[None], (label == 1).float()[None]
+
+    shots: dict[str, list[Tensor]] = {}
+    for image, mask in zip(episode.images, episode.masks, strict=True):
+        prepared, guide = pixels(image, mask)
+        features = run("encode_image", {"pixels": prepared})
+        for name, value in run("encode_support", {**features, "mask": guide}).items():
+            shots.setdefault(name, []).append(value)
+    given = {name: torch.cat(values) for name, values in shots.items()}
+    if "fuse_support" in stages.modules:
+        given.update(run("fuse_support", {"prototypes": given["prototype"]}))
+    prepared, _ = pixels(episode.query, episode.truth)
+    given.update(run("encode_query", run("encode_image", {"pixels": prepared})))
+    count = len(episode.images)
+    given["shares"] = torch.full((1, count), 1 / count)
+    margins = run("decode", given)["margins"]
+    size = torch.tensor(episode.query.shape[:2])
+    large = F.interpolate(margins[None], tuple(size.tolist()), mode="bilinear", align_corners=False)
+    both("postprocess", {"margins": margins, "size": size}, {"probability": large[0].sigmoid()})
+    return found
+
+
+def worse(first: StageDifference | None, second: StageDifference) -> StageDifference:
+    """The larger figures of two episodes, for the same output of a stage."""
+    if first is None:
+        return second
+    return StageDifference(
+        second.stage,
+        second.tensor,
+        max(first.largest, second.largest),
+        max(first.p99, second.p99),
+        max(first.scale, second.scale),
+    )
+
+
+def _most(values: NDArray[Any] | Tensor) -> float:
+    return float(values.max())
