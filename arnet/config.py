@@ -17,6 +17,7 @@ Positive = Annotated[int, Field(ge=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 _STRICT = ConfigDict(extra="forbid")
+_UNSAID = -1
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -183,9 +184,10 @@ class DataConfig:
     (SegmentationClass, train.txt)."""
     year: Literal[2014, 2017] = 2014
     """Of COCO; most papers take 2014."""
-    fold: Annotated[int, Field(ge=0, le=3)] | None = 0
-    """Classes held out (the paper's split i is fold i-1). None trains on every class. It is
-    not used in a union, nor beside ``held_out``."""
+    fold: Annotated[int, Field(ge=0, le=3)] | None = _UNSAID
+    """Classes held out (the paper's split i is fold i-1). None trains on every class: the default
+    of a folder and of DAVIS, where that of all else is 0. Not used in a union or beside
+    ``held_out``."""
     held_out: tuple[str, ...] = ()
     """Names of held-out classes, for a plain folder or a union; in a union ``*`` stands for any
     characters: ``davis/*`` holds a whole data set out."""
@@ -209,6 +211,9 @@ class DataConfig:
         return None if self.members or self.held_out else self.fold
 
     def __post_init__(self) -> None:
+        if self.fold == _UNSAID:
+            # The kind decides; what is written into a checkpoint is the answer.
+            object.__setattr__(self, "fold", None if self.kind in ("folder", "davis") else 0)
         if self.held_out and self.kind not in ("folder", "union"):
             raise ValueError(f"held_out is for folders and unions: {self.kind} has folds")
         if (self.kind == "union") != bool(self.members):

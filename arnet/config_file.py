@@ -34,6 +34,8 @@ def load_config(
         ConfigError: the file cannot be read, a key is unknown or a value has the wrong type.
     """
     tree = config_to_dict(base or Config())
+    if base is None:
+        del tree["data"]["fold"]  # its default depends on the kind that is asked for
     overrides = list(overrides)
     if path is not None:
         for layer in _layers(path):

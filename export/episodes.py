@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from arnet.checkpoint import Checkpoint
 from arnet.data.episodes import EvaluationEpisodes
 from arnet.data.transforms import binary_mask
-from arnet.evaluation.report import data_config
+from arnet.evaluation.data import data_config
 from arnet.inputs import open_split
 from arnet.runtime.errors import AnnotationError, DataError
 from arnet.runtime.inference import ALL, read_classes

@@ -133,6 +133,24 @@ def test_values_that_contradict_each_other(overrides, said):
     assert "{" not in caught.value.message, "the whole section is not printed"
 
 
+@pytest.mark.parametrize(
+    ("overrides", "fold"),
+    [
+        ([], 0),
+        (["data.kind=coco"], 0),
+        (["data.fold=null"], None),
+        (["data.kind=folder"], None),
+        (["data.kind=davis"], None),
+        (["data.fold=0", "data.kind=folder"], 0),
+    ],
+)
+def test_only_the_benchmarks_hold_a_fold_out_unasked(overrides, fold):
+    """A folder of one's own would lose a quarter of its classes."""
+    config = load_config(None, overrides)
+    assert config.data.used_fold == fold
+    assert config_from_dict(config_to_dict(config)) == config
+
+
 def test_each_of_two_contradicting_values_is_allowed_alone():
     for override in ("model.without=[mrm, mpm2]", "model.pairing=concatenate", "model.fusion=mask"):
         load_config(None, [override])

@@ -113,6 +113,7 @@ def evaluate(
     from arnet.checkpoint import load_checkpoint
     from arnet.devices import PRECISIONS, choose_device
     from arnet.evaluation import report
+    from arnet.evaluation.data import data_config
     from arnet.evaluation.protocols import get_protocol
     from arnet.runtime.errors import ConfigError
     from arnet.runtime.output import write_json
@@ -146,9 +147,7 @@ def evaluate(
         PRECISIONS[precision],
         tuple(name for name in console.split_words(against or "") if name),
     )
-    settings = report.data_config(
-        loaded, root=data, kind=kind, fold=fold, cache=cache, image_size=size
-    )
+    settings = data_config(loaded, root=data, kind=kind, fold=fold, cache=cache, image_size=size)
     with console.progress_bar() as bar:
         caching = bar.add_task("caching features", total=None, visible=False)
         scoring = bar.add_task("episodes", total=None)

@@ -53,6 +53,7 @@ class SegmentationDataset:
             see them.
         groups: (share, class ids) of classes that training draws from in these shares; none draws
             every class equally often.
+        note: what a person should know of how the files were understood, or nothing.
     """
 
     name: str
@@ -64,6 +65,7 @@ class SegmentationDataset:
     scan: Scan = field(repr=False)
     hidden: frozenset[int] = frozenset()
     groups: tuple[tuple[float, tuple[int, ...]], ...] = ()
+    note: str = ""
 
     def image(self, image_id: str) -> np.ndarray:
         """Photograph of an image.

@@ -20,10 +20,13 @@ class FileSource:
     Attributes:
         images: path of the photograph of each image id.
         masks: path of the index mask of each image id.
+        only: class id that 255 stands for, where the masks mark one class by it as those of
+            ``arnet infer`` do; None leaves 255 to be ignored.
     """
 
     images: dict[str, Path]
     masks: dict[str, Path]
+    only: int | None = None
 
     def image(self, image_id: str) -> np.ndarray:
         """Photograph, uint8 RGB of shape (H, W, 3)."""
@@ -31,7 +34,10 @@ class FileSource:
 
     def mask(self, image_id: str) -> np.ndarray:
         """Index mask, uint8 of shape (H, W)."""
-        return read_mask(self.masks[image_id])
+        mask = read_mask(self.masks[image_id])
+        if self.only is not None:
+            mask[mask == 255] = self.only
+        return mask
 
     def scan(
         self,
@@ -41,9 +47,10 @@ class FileSource:
     ) -> Scan:
         """Classes of every image; see :func:`arnet.data.scan.scan_masks`."""
         ids = list(self.masks)
-        key = "\n".join(
-            (repr(small_objects), repr(sorted(class_names)), files_key(list(self.masks.values())))
-        )
+        parts = [repr(small_objects), repr(sorted(class_names)), files_key([*self.masks.values()])]
+        if self.only is not None:  # the same files may have been scanned otherwise
+            parts.append(f"255 is {self.only}")
+        key = "\n".join(parts)
         return cached_scan(
             cache_dir, key, lambda: scan_masks(ids, self.mask, class_names, small_objects)
         )

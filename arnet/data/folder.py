@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from arnet.data.dataset import (
+    IGNORE,
     Novel,
     SegmentationDataset,
     Split,
@@ -16,7 +20,7 @@ from arnet.data.dataset import (
 from arnet.data.files import FileSource, read_lines, require_equal_sizes, require_files, some
 from arnet.data.scan import AreaFilter
 from arnet.runtime.errors import DataError
-from arnet.runtime.images import IMAGE_SUFFIXES, images_in
+from arnet.runtime.images import IMAGE_SUFFIXES, images_in, read_mask
 
 
 def folder(
@@ -36,7 +40,8 @@ def folder(
 
     ``masks/NAME.png`` holds the class index of every pixel of ``images/NAME.jpg`` (or .png, ...):
     0 background, 255 ignore. ``classes.txt`` has a class per line: ``3 belt``, or the name alone,
-    numbered from 1; a line for index 0 names the background and is passed over.
+    numbered from 1; a line for index 0 names the background and is passed over. Where there is one
+    class, and all masks hold nothing but 0 and 255, as those of ``arnet infer``, 255 is that class.
 
     Where ``train.txt`` and ``val.txt`` lie beside them, with an image name per line, they say which
     images are which; otherwise every ``val_every``-th image by name is for val, the others for
@@ -59,7 +64,8 @@ def folder(
 
     Raises:
         DataError: folders, masks, photographs or classes are missing, sizes differ, a mask holds an
-            index that is no class, or ``fold`` and ``held_out`` contradict each other.
+            index that is no class, no mask tells which of several classes it shows, or ``fold`` and
+            ``held_out`` contradict each other.
         ImageError: a file cannot be read.
     """
     check_split(split)
@@ -67,19 +73,21 @@ def folder(
     class_names = read_classes(root / "classes.txt")
     novel_classes = _novel_classes(class_names, fold, folds, held_out)
     images = _find_images(root / "images")
-    ids = _split_ids(root, list(images), split, val_every)
-    source = FileSource(
-        images={i: images[i] for i in ids}, masks={i: root / "masks" / f"{i}.png" for i in ids}
-    )
+    ids_of = _split_ids(root, list(images), val_every)
+    ids = ids_of[split]
+    masks = {i: root / "masks" / f"{i}.png" for which in ids_of.values() for i in which}
+    source = FileSource({i: images[i] for i in ids}, {i: masks[i] for i in ids})
     require_files(
         f"masks in {root / 'masks'}",
         list(source.masks.values()),
         "every photograph images/NAME.* needs masks/NAME.png; move the others elsewhere",
     )
     require_equal_sizes(source)
+    if _only_255(list(masks.values())):  # of both splits: 255 means the same in both
+        source = replace(source, only=_single_class(root / "masks", class_names))
     small_objects = AreaFilter(share=min_share)
     scan = source.scan(class_names, small_objects, None if cache_dir is None else Path(cache_dir))
-    return build_dataset(
+    dataset = build_dataset(
         f"{root.resolve().name} {'all classes' if not novel_classes else _label(fold)} {split}",
         class_names,
         ids,
@@ -90,6 +98,10 @@ def folder(
         novel=novel,
         classes=classes,
     )
+    if source.only is None:
+        return dataset
+    taken = f"the masks in {root / 'masks'} hold 255 and no class number"
+    return replace(dataset, note=f"{taken}: taken as {class_names[source.only]}, the only class")
 
 
 def read_classes(path: Path) -> dict[int, str]:
@@ -150,6 +162,29 @@ def _novel_classes(
     return tuple(number[name] for name in held_out)
 
 
+def _only_255(masks: Sequence[Path]) -> bool:
+    """Whether masks hold 255 and none any class number; masks with numbers are read up to one."""
+    marked = False
+    for path in masks:
+        if path.is_file():  # those of this split are there, the others may not be needed
+            mask = read_mask(path)
+            if np.any((mask != 0) & (mask != IGNORE)):
+                return False
+            marked = marked or bool(np.any(mask == IGNORE))
+    return marked
+
+
+def _single_class(masks: Path, class_names: dict[int, str]) -> int:
+    if len(class_names) > 1:
+        raise DataError(
+            f"the masks in {masks} hold nothing but 0 and 255, which says of no pixel which of "
+            f"{len(class_names)} classes it is",
+            "write the class's number of classes.txt in place of 255, which means not known; only "
+            "where there is a single class does 255 stand for it",
+        )
+    return next(iter(class_names))
+
+
 def _find_images(path: Path) -> dict[str, Path]:
     """Photographs by name without suffix, sorted."""
     if not path.is_dir():
@@ -169,8 +204,8 @@ def _find_images(path: Path) -> dict[str, Path]:
     return images
 
 
-def _split_ids(root: Path, ids: list[str], split: Split, val_every: int) -> list[str]:
-    lists = {name: root / f"{name}.txt" for name in ("train", "val")}
+def _split_ids(root: Path, ids: list[str], val_every: int) -> dict[Split, list[str]]:
+    lists: dict[Split, Path] = {"train": root / "train.txt", "val": root / "val.txt"}
     given = [path for path in lists.values() if path.is_file()]
     if len(given) == 1:
         raise DataError(
@@ -183,13 +218,14 @@ def _split_ids(root: Path, ids: list[str], split: Split, val_every: int) -> list
                 f"{len(both)} images of {root} are in train.txt and in val.txt: {some(both)}",
                 "what is evaluated must not be trained on: keep each in one of the lists",
             )
-        return listed[split]
+        return listed
     if val_every < 2:
         raise DataError(
             f"val_every is {val_every}, which leaves no image for training",
             "choose 2 or more, or write train.txt and val.txt",
         )
-    return [i for n, i in enumerate(ids) if (n % val_every == 0) == (split == "val")]
+    val = ids[::val_every]
+    return {"train": [i for n, i in enumerate(ids) if n % val_every], "val": val}
 
 
 def _read_list(path: Path, ids: list[str]) -> list[str]:

@@ -12,8 +12,9 @@ import torch
 
 from arnet.checkpoint import Checkpoint
 from arnet.config import Config
-from arnet.config_file import config_from_dict, config_to_dict, with_model
+from arnet.config_file import with_model
 from arnet.data import EvaluationEpisodes, SegmentationDataset
+from arnet.evaluation.data import without_absent
 from arnet.evaluation.encoder import Annotation, Encoder
 from arnet.evaluation.evaluator import Scores, evaluate
 from arnet.evaluation.predictors import (
@@ -25,7 +26,7 @@ from arnet.evaluation.predictors import (
 )
 from arnet.evaluation.protocols import Protocol
 from arnet.evaluation.reference import PAPER_MEAN_IOU, completeness, is_of_paper
-from arnet.inputs import Progress, check_fold, open_source, open_split
+from arnet.inputs import Progress, open_source, open_split
 from arnet.modeling import ARNet
 from arnet.runtime.errors import CheckpointError, ConfigError, DataError
 from arnet.version import __version__
@@ -98,8 +99,9 @@ def run(
 
     Raises:
         DataError: a class that was asked for has too few images for the shots or is unknown, or no
-            class has images enough.
+            class has images enough, or those held out are not in these data.
     """
+    config = without_absent(config, request.classes)
     dataset = open_split(config, "val")
     classes = _class_ids(dataset, request)
     device = next(checkpoint.model.parameters()).device
@@ -229,7 +231,7 @@ def _notes(
     request: Request,
 ) -> list[str]:
     """What a reader of the figures must know."""
-    notes = []
+    notes = [dataset.note] if dataset.note else []
     part = completeness(config.data.kind, config.data.used_fold, len(dataset.pairs))
     if part is not None:
         notes.append(part)
@@ -275,25 +277,3 @@ def _summary(runs: Sequence[Scores], dataset: SegmentationDataset) -> dict[str, 
 
 def _mean_std(values: Sequence[float]) -> dict[str, float]:
     return {"mean": float(np.mean(values)), "std": float(np.std(values))}
-
-
-def data_config(checkpoint: Checkpoint, **changes: Any) -> Config:
-    """The checkpoint's configuration with the data of this machine in it.
-
-    Args:
-        checkpoint: whose configuration.
-        changes: fields of ``data``; None leaves one as it is. Another kind of data holds no class
-            out, unless a fold is given, too.
-
-    Raises:
-        ConfigError: a value is not allowed, or the data do not use the fold that is given.
-    """
-    tree = config_to_dict(checkpoint.config)
-    if changes.get("kind") not in (None, tree["data"]["kind"]):
-        # Another kind of data has other classes: none of them is held out.
-        tree["data"].update(fold=None, held_out=[], members=[])
-    given = {name: value for name, value in changes.items() if value is not None}
-    tree["data"] = {**tree["data"], "cache": "", **given}
-    config = config_from_dict(tree, source="the command line")
-    check_fold(config.data, given.get("fold"))
-    return config

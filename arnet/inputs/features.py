@@ -32,6 +32,10 @@ from arnet.runtime.output import atomic_write
 PLAIN = -1
 """The seed of the view without augmentation."""
 
+_ENDING = ".safetensors"
+_LONGEST = 255
+"""Bytes of a file name. A Chinese letter takes nine where it is quoted."""
+
 
 class InputSource(Protocol):
     """Gives an image as the model's input and its labels."""
@@ -168,7 +172,10 @@ class FeatureCache:
             ) from error
 
     def _path(self, image_id: str) -> Path:
-        return self.folder / f"{quote(image_id, safe='')}.safetensors"
+        name = quote(image_id, safe="")
+        if len(name) + len(_ENDING) > _LONGEST:
+            name = hashlib.sha256(image_id.encode()).hexdigest()
+        return self.folder / f"{name}{_ENDING}"
 
 
 def _view_seed(image_id: str, view: int) -> int:

@@ -16,11 +16,13 @@ from arnet.config_file import config_from_dict, config_to_dict
 from arnet.modeling import ARNet
 from arnet.runtime import shipped
 from arnet.runtime.errors import ConfigError
+from arnet.runtime.results import sha256_of
+from arnet.training.state import Position
 
 _FUSION = ("cmm.", "shot_attention.")
 
 
-def start_from(model: ARNet, config: Config, message: Callable[[str], None]) -> tuple[str, ...]:
+def start_from(model: ARNet, config: Config, message: Callable[[str], None]) -> Position:
     """Fill a model with the weights of the checkpoint ``train.init``, which may fuse otherwise.
 
     Args:
@@ -29,7 +31,8 @@ def start_from(model: ARNet, config: Config, message: Callable[[str], None]) -> 
         message: told what of the model is not as the checkpoint was trained.
 
     Returns:
-        Names of the classes that these weights were trained on.
+        Where the training begins: it knows the classes that these weights were trained on, and
+        the checkpoint's sha256.
 
     Raises:
         CheckpointError: there is no such checkpoint, it is damaged or of another architecture.
@@ -51,7 +54,8 @@ def start_from(model: ARNet, config: Config, message: Callable[[str], None]) -> 
     if before["cmm_start"] != wanted["cmm_start"]:
         tensors = {n: t for n, t in tensors.items() if not n.startswith("cmm.")}
     load_weights(model, _with_own_fusion(model, tensors, message), path)
-    return tuple(header.get("info", {}).get("trained_classes", ()))
+    seen = tuple(header.get("info", {}).get("trained_classes", ()))
+    return Position(seen=seen, init=sha256_of(path))
 
 
 def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:

@@ -18,7 +18,9 @@ from arnet.checkpoint import load_tensors, load_weights, save_tensors
 from arnet.config import Config
 from arnet.config_file import config_from_dict, config_to_dict
 from arnet.modeling import ARNet
+from arnet.runtime import shipped
 from arnet.runtime.errors import CheckpointError, ConfigError
+from arnet.runtime.results import sha256_of
 
 FORMAT = "arnet-training-state"
 _MODEL, _OPTIMIZER = "model.", "optimizer."
@@ -34,6 +36,8 @@ class Position:
         best: the best validation mIoU so far in percent, or None.
         seconds: time spent so far.
         seen: names of the classes that the weights it started from had been trained on.
+        init: sha256 of the checkpoint it started from, empty where it was none; None where a state
+            of an older version does not say.
     """
 
     iteration: int = 0
@@ -41,6 +45,7 @@ class Position:
     best: float | None = None
     seconds: float = 0.0
     seen: tuple[str, ...] = ()
+    init: str | None = ""
 
 
 def save_state(
@@ -90,7 +95,8 @@ def load_state(path: Path, config: Config) -> SavedState:
 
     Raises:
         CheckpointError: the file is damaged.
-        ConfigError: it belongs to a training with another configuration.
+        ConfigError: it belongs to a training with another configuration, or from another
+            checkpoint.
     """
     tensors, header = load_tensors(path, FORMAT)
     # What a state of an older version does not say has its default.
@@ -103,14 +109,31 @@ def load_state(path: Path, config: Config) -> SavedState:
             "another --out",
         )
     try:
-        position = Position(**header["position"])
+        known: dict[str, Any] = {"init": None, **header["position"]}
+        position = Position(**known)
         position = replace(position, seen=tuple(position.seen))  # JSON has lists
     except (KeyError, TypeError) as error:
         raise CheckpointError(
             f"{path} is damaged: it does not say where the training was",
             "train anew with another --out",
         ) from error
+    _check_start(path, position.init, config.train.init)
     return SavedState(position, tensors, path)
+
+
+def _check_start(path: Path, known: str | None, init: str) -> None:
+    """Check that ``train.init`` is what a training started from, if it is still there."""
+    if known is None or not init:
+        return
+    try:
+        checkpoint = shipped.find(Path(init), shipped.CHECKPOINT)
+    except ConfigError:
+        return  # gone, as a path may be
+    if checkpoint.is_file() and sha256_of(checkpoint) != known:
+        raise ConfigError(
+            f"the training of {path} did not start from {checkpoint} as it is now",
+            "leave --init out to continue it, or choose another --out",
+        )
 
 
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -130,7 +153,7 @@ _MAY_CHANGE = {
     "train.validate_every",
     "train.validate_episodes",
 }
-"""What decides where and how often, not what is trained."""
+"""What decides where and how often, not what is trained. Of ``train.init`` only the path may."""
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any], above: str = "") -> list[str]:

@@ -78,7 +78,8 @@ class Trainer:
 
         Raises:
             ArnetError: the configuration, the data or the weights are not usable; the folder holds
-                a training and ``resume`` is False, or one with another configuration.
+                a training and ``resume`` is False, or one with another configuration, or a
+                checkpoint or configuration of something else.
         """
         train = config.train
         if train.batch_size % (process.world * train.accumulate):
@@ -92,6 +93,8 @@ class Trainer:
         self.config, self.out, self.process, self.reporter = config, out, process, reporter
         self.saved = self._open_folder(resume)
         self.dataset = open_split(config, "train")
+        if self.dataset.note and process.first:
+            reporter.message(self.dataset.note)
         self.stages = place_stages(config, self.dataset)
         validation = open_validation(config, self.dataset) if train.validate_every else None
         torch.manual_seed(train.seed)
@@ -210,14 +213,34 @@ class Trainer:
                 f"{self.out} already holds a training",
                 "add --resume to continue it, or choose another --out",
             )
+        self._refuse_what_is_not_ours()
         return None
+
+    def _refuse_what_is_not_ours(self) -> None:
+        """Refuse a folder without a state, unless of a run that was killed before its first save.
+
+        Raises:
+            ConfigError: it holds a checkpoint, or another configuration.
+        """
+        config = self.out / CONFIG
+        there = [name for name in (LAST, BEST, CONFIG) if (self.out / name).is_file()]
+        killed = CONFIG in there and config.read_text("utf-8", "replace") == self._config_text()
+        if LAST in there or (there and not killed):
+            raise ConfigError(
+                f"{self.out} holds {there[0]}, which this training would replace, but no {STATE} "
+                "to continue from",
+                f"choose another --out, or move {self.out / there[0]} away",
+            )
+
+    def _config_text(self) -> str:
+        text: str = yaml.safe_dump(config_to_dict(self.config), sort_keys=False)
+        return text
 
     def _write_config(self) -> None:
         for name in (STATE, LAST, BEST, CONFIG):
             remove_leftovers(self.out / name)
-        text = yaml.safe_dump(config_to_dict(self.config), sort_keys=False)
         with atomic_write(self.out / CONFIG) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_text(self._config_text(), encoding="utf-8")
 
     def _fill(self) -> Position:
         """Give the model the weights of the state, of a checkpoint or of the backbone."""
@@ -225,7 +248,7 @@ class Trainer:
             self.saved.restore_model(self.model)
             return self.saved.position
         if self.config.train.init:
-            return Position(seen=start_from(self.model, self.config, self.reporter.message))
+            return start_from(self.model, self.config, self.reporter.message)
         load_backbone_weights(
             self.model.backbone, self.config.model.backbone, self.config.train.backbone_weights
         )

@@ -85,6 +85,52 @@ def test_a_photograph_that_is_a_link_to_nothing_is_named(root):
         folder(root)
 
 
+@pytest.fixture
+def marked(root, write_png):
+    """The same photographs with masks as ``arnet infer`` writes them, for one class."""
+    for n in range(10):
+        mask = np.zeros((20, 30), np.uint8)
+        mask[:10] = 255
+        write_png(root / "masks" / f"p{n}.png", mask)
+    (root / "classes.txt").write_text("3 hat")
+    return root
+
+
+def test_masks_of_infer_show_the_only_class(marked):
+    for split, images in (("train", 8), ("val", 2)):
+        dataset = folder(marked, split)
+        assert [c for _, c in dataset.pairs] == [3] * images
+        # What the cache of features reads, too.
+        assert set(np.unique(dataset.source.mask(dataset.ids[0]))) == {0, 3}
+        assert "hold 255 and no class number: taken as hat" in dataset.note
+
+
+def test_255_is_ignored_where_a_mask_of_either_split_has_a_number(marked, write_png):
+    """Also in the scans: the one that was kept before is not that of other masks beside it."""
+    cache = marked / "cache"
+    before = (marked / "masks" / "p0.png").read_bytes()
+    write_png(marked / "masks" / "p0.png", np.full((20, 30), 3, np.uint8))
+    dataset = folder(marked, "train", cache_dir=cache)
+    assert not dataset.pairs and not dataset.note
+    assert set(np.unique(dataset.source.mask("p1"))) == {0, 255}
+    (marked / "masks" / "p0.png").write_bytes(before)
+    assert len(folder(marked, "train", cache_dir=cache).pairs) == 8
+
+
+def test_masks_that_do_not_tell_which_class_they_show(marked):
+    (marked / "classes.txt").write_text("hat\nbelt")
+    with pytest.raises(DataError, match=r"nothing but 0 and 255, .* which of 2 classes") as caught:
+        folder(marked)
+    assert "classes.txt" in caught.value.hint
+
+
+def test_empty_masks_mark_nothing(marked, write_png):
+    for n in range(10):
+        write_png(marked / "masks" / f"p{n}.png", np.zeros((20, 30), np.uint8))
+    dataset = folder(marked)
+    assert not dataset.pairs and not dataset.note
+
+
 def test_two_photographs_of_one_name(root, write_png):
     write_png(root / "images" / "p1.png", np.zeros((20, 30, 3), np.uint8))
     with pytest.raises(DataError, match=r"share a name.*p1"):

@@ -10,6 +10,7 @@ from arnet.checkpoint import load_checkpoint, save_checkpoint
 from arnet.config_file import load_config
 from arnet.data import EvaluationEpisodes, open_dataset
 from arnet.evaluation import report
+from arnet.evaluation.data import data_config
 from arnet.evaluation.encoder import Encoder
 from arnet.evaluation.evaluator import evaluate
 from arnet.evaluation.predictors import ARNetPredictor, OriginalSizePredictor
@@ -130,7 +131,7 @@ def bordered(shapes, tmp_path):
 def test_the_protocol_of_canet(checkpoint, bordered):
     """Queries in CANet's order and at their own size, three scales, the border as background."""
     request = report.Request(replace(get_protocol("canet"), episodes=6), shots=2)
-    config = report.data_config(checkpoint, root=str(bordered))
+    config = data_config(checkpoint, root=str(bordered))
     found = report.run(checkpoint, config, request)["scores"]
     dataset = open_dataset("folder", bordered, "val")
 
@@ -213,7 +214,7 @@ def test_fusions_are_compared_as_if_each_were_evaluated_alone(checkpoint):
 
 
 def test_the_data_of_this_machine(checkpoint):
-    config = report.data_config(checkpoint, root="elsewhere", fold=None, cache=None)
+    config = data_config(checkpoint, root="elsewhere", fold=None, cache=None)
     assert config.data.root == "elsewhere" and config.data.cache == ""
     assert config.data.fold == checkpoint.config.data.fold
     assert config.model == checkpoint.config.model
@@ -228,9 +229,21 @@ def test_a_fold_that_is_not_used_is_neither_taken_nor_reported(make_config, chec
     result = run(checkpoint)
     assert result["fold"] is None and set(result["pairs"]) == {"disc"}
     with pytest.raises(ConfigError, match="no fold 1") as caught:
-        report.data_config(checkpoint, fold=1)
+        data_config(checkpoint, fold=1)
     assert "--fold" in caught.value.hint
-    assert report.data_config(checkpoint, kind="pascal", fold=1).data.used_fold == 1
+    assert data_config(checkpoint, kind="pascal", fold=1).data.used_fold == 1
+
+
+def test_a_folder_without_the_classes_that_were_held_out(make_config, checkpoint):
+    """Also with a fold in the configuration, as old checkpoints have it."""
+    settings = ("data.held_out=[crack, disc]", "data.fold=0")
+    root = checkpoint.config.data.root
+    checkpoint = replace(checkpoint, config=make_config(*settings, f"data.root={root}"))
+    with pytest.raises(DataError, match=r"lacks classes .* held out: crack$") as caught:
+        run(checkpoint)
+    assert "--classes 'square,disc,bar'" in caught.value.hint
+    result = run(checkpoint, classes=("bar",))
+    assert list(result["pairs"]) == ["bar"] and result["fold"] is None
 
 
 @pytest.mark.parametrize(

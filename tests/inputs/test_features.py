@@ -90,6 +90,28 @@ def test_a_view_and_its_mask_belong_together(make_cache, dataset, backbone):
     assert (flipped[1] != mask[:, ::-1]).mean() < 0.1 < (flipped[1] != mask).mean()
 
 
+def test_a_photograph_may_have_any_name_that_a_file_can_have(make_cache, dataset):
+    """Also one that is too long where its letters are written in ASCII, or with an ending."""
+    names = ["焊缝" * 20, "焊缝" * 19 + "焊点", "ж" * 120, "a" * 251]
+    originals = dict(zip(names, dataset.ids, strict=False))
+
+    class Renamed:
+        image = staticmethod(lambda name: dataset.source.image(originals[name]))
+        mask = staticmethod(lambda name: dataset.source.mask(originals[name]))
+
+    cache = make_cache(views=1)
+    cache.images = ImageInput(replace(dataset, source=Renamed()), SIZE, AugmentConfig())
+    assert cache.fill(names) == len(names) and cache.fill(names) == 0
+    assert len({cache.read(name)[0].float().sum().item() for name in names}) == len(names)
+
+
+def test_features_that_were_cached_before_are_found(make_cache):
+    """The file names of a cache stay what they are, up to the longest that there could be."""
+    cache = make_cache()
+    assert cache._path("voc/p 1").name == "voc%2Fp%201.safetensors"
+    assert cache._path("ж" * 40 + "abc").name == "%D0%B6" * 40 + "abc.safetensors"
+
+
 def test_a_fill_that_was_interrupted_continues(make_cache, dataset):
     class Killed(BaseException):
         pass

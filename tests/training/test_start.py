@@ -73,3 +73,19 @@ def test_its_classes_stay_known(make_trainer, start, tmp_path):
     start.unlink()
     resumed = make_trainer(out, resume=True)
     assert resumed._info(resumed.start)["trained_classes"] == expected
+
+
+def test_resuming_from_another_checkpoint_is_refused(
+    make_trainer, make_model, make_config, start, tmp_path
+):
+    """The configuration and all later checkpoints would say that it began there."""
+    out, other, once = tmp_path / "run", tmp_path / "other", "train.stages=[{iterations: 1}]"
+    make_trainer(out, f"train.init={start}", once).run()
+    save_checkpoint(other, make_model(), make_config(), {})
+    with pytest.raises(ConfigError, match=r"did not start from .*other") as caught:
+        make_trainer(out, f"train.init={other}", once, resume=True)
+    assert "--init" in caught.value.hint
+    assert load_checkpoint(out / "checkpoint.safetensors").config.train.init == str(start)
+    moved = start.rename(tmp_path / "moved")
+    make_trainer(out, f"train.init={moved}", once, resume=True)
+    make_trainer(out, f"train.init={start}", once, resume=True)  # it is gone

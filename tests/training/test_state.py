@@ -1,9 +1,10 @@
 import pytest
 import torch
 
+from arnet.checkpoint import load_tensors, save_tensors
 from arnet.runtime.errors import CheckpointError, ConfigError
 from arnet.training.stages import build_optimizer
-from arnet.training.state import Position, load_state, save_state
+from arnet.training.state import FORMAT, Position, load_state, save_state
 
 
 def step(model, optimizer):
@@ -70,6 +71,18 @@ def test_what_the_training_is_may_not(state, make_config, overrides, named):
     with pytest.raises(ConfigError, match=f"{named} differ") as caught:
         load_state(state, make_config(*overrides))
     assert "config.yaml" in caught.value.hint
+
+
+def test_what_it_started_from_is_compared_where_the_state_says_it(state, make_config, tmp_path):
+    config = make_config(f"train.init={tmp_path / 'start.safetensors'}")
+    load_state(state, config)  # there is no such file
+    (tmp_path / "start.safetensors").write_bytes(b"weights")
+    with pytest.raises(ConfigError, match="did not start from"):
+        load_state(state, config)  # it started from the backbone's weights
+    tensors, header = load_tensors(state, FORMAT)
+    del header["position"]["init"]  # as states of older versions
+    save_tensors(state, tensors, FORMAT, header)
+    assert load_state(state, config).position.init is None
 
 
 def test_a_checkpoint_is_no_state(make_model, make_config, tmp_path):

@@ -1,8 +1,11 @@
 import math
+import shutil
 import signal
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from arnet.checkpoint import load_checkpoint
@@ -143,6 +146,42 @@ def test_a_folder_with_a_training_is_never_overwritten(make_trainer, tmp_path):
         make_trainer(tmp_path).run()
     assert "--resume" in caught.value.hint
     assert (tmp_path / "state.safetensors").read_bytes() == before
+
+
+def test_what_is_not_of_this_training_is_not_replaced(make_trainer, tmp_path):
+    for name in ("config.yaml", "checkpoint.safetensors", "best.safetensors"):
+        path = tmp_path / name / name
+        path.parent.mkdir()
+        path.write_text("train: {seed: 0}  # mine")
+        for resume in (False, True):
+            with pytest.raises(ConfigError, match=f"holds {name}") as caught:
+                make_trainer(path.parent, resume=resume)
+            assert str(path) in caught.value.hint
+        assert path.read_text() == "train: {seed: 0}  # mine"
+
+
+def test_a_run_killed_before_its_first_save_starts_again(make_trainer, tmp_path):
+    make_trainer(tmp_path)
+    (tmp_path / "best.safetensors").touch()  # validated before it was saved
+    make_trainer(tmp_path)
+    make_trainer(tmp_path, resume=True)
+    with pytest.raises(ConfigError, match=r"best\.safetensors"):
+        make_trainer(tmp_path, "train.seed=1", resume=True)
+    (tmp_path / "checkpoint.safetensors").touch()
+    with pytest.raises(ConfigError, match=r"checkpoint\.safetensors"):
+        make_trainer(tmp_path)
+
+
+def test_masks_as_those_of_infer_are_trained_on_and_told(make_trainer, shapes, tmp_path):
+    root = shutil.copytree(shapes, tmp_path / "one")
+    (root / "classes.txt").write_text("thing")
+    for path in (root / "masks").iterdir():
+        shown = np.array(Image.open(path)) > 0
+        Image.fromarray((255 * shown).astype(np.uint8)).save(path)
+    trainer = make_trainer(tmp_path / "run", f"data.root={root}")
+    assert len(trainer.dataset.pairs) == 24
+    (told,) = trainer.reporter.messages
+    assert "255" in told and "taken as thing" in told
 
 
 def test_resuming_needs_the_same_configuration(make_trainer, tmp_path):
