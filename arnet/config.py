@@ -17,7 +17,7 @@ Positive = Annotated[int, Field(ge=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 _STRICT = ConfigDict(extra="forbid")
-_UNSAID = -1
+_UNSAID = -1  # the kind of the data decides
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -46,8 +46,7 @@ class ModelConfig:
     channels: Positive = 256
     """Width of every part."""
     reduce: bool = True
-    """A 1x1 convolution from the backbone's channels to ``channels``, shared by support and query.
-    False feeds the backbone's channels to MPM and MRM as they are."""
+    """A 1x1 convolution from the backbone's channels to ``channels``, or those as they are."""
     norm: Literal["none", "batch"] = "none"
     """Normalisation after a convolution of MPM, MRM and ASPP. CANet has none."""
     dropout: Probability = 0.0
@@ -56,8 +55,8 @@ class ModelConfig:
     """f_p of eq. 3: divided by the mask's area (every precedent), or, as literally written, by the
     size of the map, which makes V_s grow with the object."""
     masked_features: bool = True
-    """F1 in eq. 4. It is in the geometry of the guiding image, beside features in the geometry of
-    the guided one; False leaves it out and keeps F2 alone."""
+    """F1 in eq. 4, in the geometry of the guiding image beside features in that of the guided one;
+    False keeps F2 alone."""
     share_mpm: bool = False
     """MPM1 and MPM2 with the same weights. The paper's figure draws two."""
     mask: Literal["soft", "hard"] = "soft"
@@ -78,8 +77,8 @@ class ModelConfig:
     """What stands in place of ``prior`` while the model is in training mode; None: the same. A
     model that is trained with a strong prior learns to contradict it (docs/results.md)."""
     pairing: Literal["mean", "concatenate"] = "mean"
-    """k pairs [q1_i; s_i] in the MRM: their mean, so that one model serves any k, or all 4k
-    channels, which needs ``pairing_shots`` supports exactly."""
+    """k pairs [q1_i; s_i] in the MRM: their mean, for any k, or all 4k channels of exactly
+    ``pairing_shots`` supports."""
     pairing_shots: Positive = 5
     cbam: Literal["input", "residual", "none"] = "input"
     """Where the MRM has its CBAM: X = CBAM(F4) (eq. 7), on the residual branch instead, as a block
@@ -94,12 +93,10 @@ class ModelConfig:
     """One forget-and-enhance block each. Kernel 2 with 1, 2, 4 sees 8 shots (as SNAIL does)."""
     cmm_kernel: Annotated[int, Field(ge=2)] = 2
     cmm_gate_bias: float = 2.0
-    """The forget gate starts this open and the enhance gate this closed, so that the first output
-    is near the last vector, not an eighth of it."""
+    """How open the forget gate starts, how closed the enhance gate: near the last vector."""
     cmm_start: Literal["last", "mean"] = "last"
-    """What the CMM gives before its training: nearly the last vector, or, whatever
-    ``cmm_gate_bias``, nearly the mean of five. A training that starts from a model with the other
-    start (``train.init``) trains the CMM anew."""
+    """What an untrained CMM gives: nearly the last vector, or nearly the mean of five. A model of
+    ``train.init`` with the other start loses its CMM."""
     without: tuple[Module, ...] = ()
     """Parts left out (Table 5). MPM1 or MPM2: its mask is 0.5 everywhere and has no loss. MRM: the
     result is q1, averaged over the shots."""
@@ -132,8 +129,7 @@ class ModelConfig:
 class AugmentConfig:
     """Random changes of image and mask together, in training: how probable and how strong.
 
-    The paper names none. CANet scales supports by 1 to 1.5 and flips; PFENet scales by 0.9 to 1.1
-    and rotates by 10 degrees.
+    CANet scales supports by 1 to 1.5 and flips; PFENet scales by 0.9 to 1.1, rotates by 10 degrees.
     """
 
     flip: Probability = 0.5
@@ -167,8 +163,7 @@ class MemberConfig:
     share: Annotated[float, Field(gt=0)] = 1.0
     """Of the training's episodes, measured against the shares of the other members."""
     limit: Annotated[int, Field(ge=0)] = 0
-    """Images of a class that are enough: further ones are taken only where they show a class that
-    has fewer. 0 takes all."""
+    """Images of a class that are enough; further ones only where another has fewer. 0 takes all."""
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -185,12 +180,10 @@ class DataConfig:
     year: Literal[2014, 2017] = 2014
     """Of COCO; most papers take 2014."""
     fold: Annotated[int, Field(ge=0, le=3)] | None = _UNSAID
-    """Classes held out (the paper's split i is fold i-1). None trains on every class: the default
-    of a folder and of DAVIS, where that of all else is 0. Not used in a union or beside
-    ``held_out``."""
+    """Classes held out (the paper's split i is fold i-1), 0 by default; none by default of a folder
+    and of DAVIS. Not used in a union or beside ``held_out``."""
     held_out: tuple[str, ...] = ()
-    """Names of held-out classes, for a plain folder or a union; in a union ``*`` stands for any
-    characters: ``davis/*`` holds a whole data set out."""
+    """Names of held-out classes of a folder or a union, in which ``davis/*`` means all of DAVIS."""
     novel: Literal["background", "drop"] = "background"
     """Training images that show a novel class: its pixels are background, or the image is left
     out (BAM). Both conventions are in use; figures under one do not compare with the other."""
@@ -212,7 +205,6 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         if self.fold == _UNSAID:
-            # The kind decides; what is written into a checkpoint is the answer.
             object.__setattr__(self, "fold", None if self.kind in ("folder", "davis") else 0)
         if self.held_out and self.kind not in ("folder", "union"):
             raise ValueError(f"held_out is for folders and unions: {self.kind} has folds")
@@ -267,12 +259,10 @@ class TrainConfig:
     """How often a support's mask is made careless before it guides: a box, a coarse outline, grown
     or shrunk. The labels of the losses stay the true ones."""
     absent: Probability = 0.0
-    """How often the query of an episode does not show its class at all, so that the model learns to
-    find nothing. The field's episodes always show it; photographs and frames in use do not."""
+    """How often the query does not show the class, as it may be in use, unlike in the field."""
     pseudo_classes: Probability = 0.0
     """How often an episode is about a region that its images share by the look of the frozen
-    features, in place of its class: endlessly many classes, so that the model learns to find what
-    the support marks, not what it was trained on."""
+    features, not about its class, so that the model learns to find what the support marks."""
     alpha: Annotated[float, Field(ge=0)] = 1.0
     beta: Annotated[float, Field(ge=0)] = 1.0
     gamma: Annotated[float, Field(ge=0)] = 1.0
