@@ -31,7 +31,7 @@ def model_card(checkpoint: Checkpoint, manifest: Manifest, parity: Parity) -> st
         ("99th percentile, worst episode", f"{parity.probability_p99:.2g}", "-"),
         ("changed pixels", f"{100 * parity.changed:.4f} %", f"{100 * bounds.changed:g} %"),
         ("changed pixels, worst episode", f"{100 * parity.changed_most:.4f} %", "-"),
-        ("changed pixels, two classes at once", together, f"{100 * bounds.changed:g} %"),
+        ("changed pixels, two classes at once", together, f"{100 * bounds.together:g} %"),
         ("IoU of the masks, mean and least",
          f"{parity.mask_iou:.5f}, {parity.mask_iou_least:.5f}", "-"),
         ("mIoU of the model and the bundle",

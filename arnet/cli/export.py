@@ -275,7 +275,7 @@ def _finish(parity: Parity, json: Path | None) -> None:
         ),
         f"  changed pixels  {100 * parity.changed:.4f} % (at most {100 * bounds.changed:g} %), "
         f"worst episode {100 * parity.changed_most:.4f} %",
-        f"  two classes     {together} changed pixels (at most {100 * bounds.changed:g} %)",
+        f"  two classes     {together} changed pixels (at most {100 * bounds.together:g} %)",
         f"  masks           mean IoU {parity.mask_iou:.5f}, least {parity.mask_iou_least:.5f}",
         f"  mIoU            {parity.mean_iou['model']:.2f} -> {parity.mean_iou['bundle']:.2f} "
         f"({gap:+.3f}, at most ± {bounds.mean_iou:g})",

@@ -203,7 +203,7 @@ def test_the_other_masks_fail_alone(output, mask, judged, graphs) -> None:
     parity = judged({"decode": with_more(graphs["decode"], output)})
     (failure,) = parity.failures
     assert failure.startswith(f"a probability of {mask} differs by 0.00")
-    assert parity.probability_largest < 1e-4 < 1e-3 < parity.others_largest[mask]
+    assert parity.probability_largest < 1e-4 < parity.others_largest[mask]
 
 
 def test_classes_that_are_mixed_up_fail(judged, graphs, episodes) -> None:
@@ -211,7 +211,7 @@ def test_classes_that_are_mixed_up_fail(judged, graphs, episodes) -> None:
     assert {episode.label for episode in episodes[::2]} == {"square", "disc"}
     parity = judged({"decode": with_classes_swapped(graphs["decode"])})
     (failure,) = parity.failures
-    assert "% of the pixels changed with two classes at once, at most 0.01 % may" in failure
+    assert "% of the pixels changed with two classes at once, at most 0.02 % may" in failure
     assert parity.probability_largest < 1e-4 and parity.changed < 1e-4 < parity.together
     assert parity.to_json()["together"] == parity.together
 
