@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from arnet.data.pascal import CLASS_NAMES
 
@@ -17,11 +17,13 @@ class HeldOut:
         name: the end of the training's folder.
         classes: names of classes, as ``data.held_out`` takes them.
         questions: options of ``arnet eval`` by the heading of their column.
+        overrides: what else of the configuration all trainings have.
     """
 
     name: str
     classes: tuple[str, ...]
     questions: dict[str, tuple[str, ...]]
+    overrides: tuple[str, ...] = ()
 
 
 def _fold(fold: int) -> HeldOut:
@@ -45,6 +47,10 @@ KINDS = HeldOut(
     },
 )
 """What the twins of the models in weights/ do not see: more kinds of things than a fold has."""
+WITH_PRIOR = replace(
+    KINDS, name="kinds-with-prior", overrides=("model.prior=15", "model.prior_in_training=5")
+)
+"""Without a prior, after so few batches, nothing is found of kinds as far as these."""
 
 
 @dataclass(frozen=True)
@@ -71,15 +77,15 @@ STUDIES = {
     # On folds, where only photographs of the validation are asked about: a union also asks about
     # those of the training that show what is held out, and they are background here.
     "lists": Study((FULL, "novel-as-background")),
+    "prior": Study((FULL, "another-seed", "prior", "prior-strong"), held_out=(KINDS,)),
     "recipe": Study(
         (
             *(FULL, "another-seed", "third-seed"),
             *("sgd", "rate-1e-3", "rate-1e-4", "more-batches"),
             *("loss-of-q2-mostly", "pooling-map", "mask-hard", "gradient-flows", "without-f1"),
             *("shared-mpm", "vector-predicted", "cbam-residual", "cbam-none", "dropout", "wide"),
-            *("prior", "prior-strong", "weak-guides", "pseudo-classes", "no-augmentation"),
-            "size-321",
+            *("weak-guides", "pseudo-classes", "no-augmentation", "size-321"),
         ),
-        held_out=(KINDS,),
+        held_out=(WITH_PRIOR,),
     ),
 }

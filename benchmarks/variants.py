@@ -29,9 +29,9 @@ Rows = dict[str, dict[tuple[int, str], dict[str, Any]]]
 CONFIGS = Path(__file__).parents[1] / "configs" / "ablation"
 
 
-def override(held_out: HeldOut) -> str:
-    """What holds the classes out."""
-    return f"data.held_out={json.dumps(held_out.classes)}"
+def overrides(held_out: HeldOut) -> list[str]:
+    """What holds the classes out, and what else all trainings have."""
+    return [f"data.held_out={json.dumps(held_out.classes)}", *held_out.overrides]
 
 
 def check(name: str, held_out: HeldOut, out: Path, init: str | None) -> None:
@@ -43,7 +43,7 @@ def check(name: str, held_out: HeldOut, out: Path, init: str | None) -> None:
     folder = out / f"{name}-{held_out.name}"
     if not (folder / "done").is_file():
         return  # arnet train --resume compares by itself
-    wanted = load_config(CONFIGS / f"{name}.yaml", [override(held_out)])
+    wanted = load_config(CONFIGS / f"{name}.yaml", overrides(held_out))
     changed = differences(config_to_dict(load_config(folder / CONFIG)), config_to_dict(wanted))
     if init is not None and (start := out / f"{init}-{held_out.name}" / LAST).is_file():
         # The file says what was started from; one of an older version is empty.
@@ -68,7 +68,7 @@ def train(name: str, held_out: HeldOut, data: str, out: Path, init: str | None) 
             *("train", "--config", CONFIGS / f"{name}.yaml", "--data", data, "--out", folder),
             *start,
             "--resume",
-            override(held_out),
+            *overrides(held_out),
             f"data.cache={data}/cache",
             f"train.backbone_weights={data}/weights/resnet50_caffe_imagenet_to_layer3.safetensors",
         )

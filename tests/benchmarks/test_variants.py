@@ -43,7 +43,7 @@ class Arnet:
 
 
 def overrides(words: list[str]) -> list[str]:
-    return [word for word in words if word.startswith(("data.", "train."))]
+    return [word for word in words if word.startswith(("data.", "train.", "model."))]
 
 
 @pytest.fixture
@@ -83,12 +83,14 @@ def test_the_table_of_two_folds(
 def test_the_recipe_is_asked_about_held_out_kinds_of_three_sets(
     arnet: Arnet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run(tmp_path, "recipe", "--variant", "prior")
+    run(tmp_path, "recipe", "--variant", "wide")
     head, _, row = capsys.readouterr().out.splitlines()[-3:]
     assert "| 1-shot, VOC | 1-shot, clothing | 1-shot, DAVIS |" in head
-    assert row == "| prior | 30.0 ± 1.2 | 20.0 ± 1.2 | 55.0 ± 1.2 | 35.0 | - | **35.0** |"
+    assert row == "| wide | 30.0 ± 1.2 | 20.0 ± 1.2 | 55.0 ± 1.2 | 35.0 | - | **35.0** |"
     assert [words[0] for words in arnet.asked] == ["train", "eval", "eval", "eval"]
-    held = load_config(variants.CONFIGS / "prior.yaml", overrides(arnet.asked[0])).data.held_out
+    trained = load_config(variants.CONFIGS / "wide.yaml", overrides(arnet.asked[0]))
+    held, prior = trained.data.held_out, trained.model.prior
+    assert prior == 15 and trained.model.channels == 256
     twin = load_config(variants.CONFIGS.parent / "generalist-r50-held-out.yaml").data.held_out
     assert set(held) == set(twin), "the model card's classes"
 
