@@ -86,9 +86,9 @@ class ModelConfig:
     cbam_reduction: Positive = 16
     cbam_kernel: Positive = 7
     aspp_rates: Annotated[tuple[Positive, ...], Field(min_length=1)] = (6, 12, 18)
-    fusion: Literal["cmm", "attention", "mask"] = "cmm"
-    """k shots: CMM (eq. 8), attention over the shots (CANet), or the union of the k one-shot masks
-    (OSLSM); Table 6."""
+    fusion: Literal["cmm", "attention", "mask", "mean"] = "cmm"
+    """k shots: CMM (eq. 8), attention over the shots (CANet), the union of the k one-shot masks
+    (OSLSM), or the mean of the k vectors; Table 6."""
     cmm_dilations: tuple[Positive, ...] = (1, 2, 4)
     """One forget-and-enhance block each. Kernel 2 with 1, 2, 4 sees 8 shots (as SNAIL does)."""
     cmm_kernel: Annotated[int, Field(ge=2)] = 2
@@ -104,7 +104,7 @@ class ModelConfig:
     @property
     def together(self) -> bool:
         """Whether the shots of several classes can be decoded at once, whatever their number."""
-        fused = self.fusion == "cmm" and self.refine_vector == "annotation"
+        fused = self.fusion in ("cmm", "mean") and self.refine_vector == "annotation"
         return "mrm" in self.without or (fused and self.pairing == "mean")
 
     @property

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from arnet.export import folding
-from arnet.export.fusion import ShotFusion
+from arnet.export.fusion import shot_fusion
 from arnet.export.layout import Layout
 from arnet.export.operators import MaskedPool, MaskedShiftSum
 from arnet.export.terms import Places, TiledTerm, channels_of, first_convolution
@@ -129,7 +129,7 @@ class Refinement(nn.Module):
         self.pooling, self.predicted = config.pooling, config.refine_vector == "predicted"
         self.places = Places(grid)
         self.vector = TiledTerm(first_convolution(mrm.conv1), width, bias=True)
-        self.cmm = ShotFusion(model.cmm) if model.cmm is not None else None
+        self.fuse = shot_fusion(model)
         if model.shot_attention is not None:
             self.attend_vector = TiledTerm(model.shot_attention.conv1, 2 * width)
             self.attend = model.shot_attention.conv2
@@ -202,11 +202,10 @@ class Refinement(nn.Module):
             s = torch.full_like(features[:, :1], 0.5) if s is None else s
             vectors = masked_pool(features, s, self.pooling)
         assert vectors is not None
-        if self.fusion == "cmm":
-            assert self.cmm is not None
-            vectors = self.cmm(vectors)
-        elif self.fusion == "attention":
+        if self.fusion == "attention":
             vectors = self.weighted(given, vectors)
+        elif self.fuse is not None:
+            vectors = self.fuse(vectors)
         term: Tensor = self.vector(vectors)
         return term
 

@@ -1,4 +1,4 @@
-"""The CMM as one operation."""
+"""k support vectors of one class to one: the CMM as one operation, or their mean."""
 
 from __future__ import annotations
 
@@ -6,7 +6,15 @@ import torch
 from torch import Tensor, nn
 
 from arnet.export.operators import ForgetEnhance
+from arnet.modeling import ARNet
 from arnet.modeling.cmm import CMM, ForgetEnhanceBlock
+
+
+def shot_fusion(model: ARNet) -> nn.Module | None:
+    """The fusion that needs the vectors alone; None where the model has another."""
+    if model.cmm is not None:
+        return ShotFusion(model.cmm)
+    return ShotMean() if model.config.fusion == "mean" else None
 
 
 class ShotFusion(nn.Module):
@@ -28,6 +36,14 @@ class ShotFusion(nn.Module):
         """The last step, which has seen every shot."""
         fused = self.steps(vectors, self.weight, self.bias)[-1:]
         return torch.where(torch.scalar_tensor(vectors.shape[0]) == 1, vectors[-1:], fused)
+
+
+class ShotMean(nn.Module):
+    """The mean of k vectors: (k, C) to (1, C)."""
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """The mean, in float32."""
+        return vectors.float().mean(dim=0, keepdim=True)
 
 
 def _bias(convolution: nn.Conv1d) -> Tensor:

@@ -36,14 +36,15 @@ def layout_of(config: ModelConfig) -> Layout:
     """The tensors of a configuration.
 
     The vector that refines depends on the support alone where it is pooled with the annotation and
-    fused by the CMM: its border term is then a tensor of the class. Attention looks at the query,
-    mask fusion refines every shot alone, a predicted mask is known with the query only.
+    fused by the CMM or to the mean: its border term is then a tensor of the class. Attention looks
+    at the query, mask fusion refines every shot alone, a predicted mask is known with the query
+    only.
     """
     mpm1, mpm2, mrm = (part not in config.without for part in ("mpm1", "mpm2", "mrm"))
     predicted = mrm and config.refine_vector == "predicted"
     attention = mrm and config.fusion == "attention"
     alone = mrm and config.fusion == "mask"
-    fused = mrm and config.fusion == "cmm" and not predicted
+    fused = mrm and config.fusion in ("cmm", "mean") and not predicted
     paired = mrm and config.pairing == "concatenate"
     query = {
         "query_features": mpm2,

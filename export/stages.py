@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from arnet.export import folding
 from arnet.export.decoder import Decode
-from arnet.export.fusion import ShotFusion
+from arnet.export.fusion import shot_fusion
 from arnet.export.layout import Layout, layout_of
 from arnet.export.operators import MaskedPool, MaskedPoolResized, Operator
 from arnet.export.resampling import Averaging
@@ -173,7 +173,7 @@ class FuseSupport(nn.Module):
 
     def __init__(self, model: ARNet) -> None:
         super().__init__()
-        self.fusion = ShotFusion(model.cmm) if model.cmm is not None else None
+        self.fusion = shot_fusion(model)
         self.refine = TiledTerm(first_convolution(model.mrm.conv1), channels_of(model), bias=True)
 
     def forward(self, prototypes: Tensor) -> Tensor:

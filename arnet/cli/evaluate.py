@@ -42,7 +42,7 @@ def evaluate(
         Literal["mask", "box"], typer.Option(help="What the supports are given with.")
     ] = "mask",
     fusion: Annotated[
-        Literal["cmm", "attention", "mask"] | None,
+        Literal["cmm", "attention", "mask", "mean"] | None,
         typer.Option(help="How k shots are joined, in place of the checkpoint's way (Table 6)."),
     ] = None,
     against: Annotated[
@@ -55,6 +55,10 @@ def evaluate(
     without: Annotated[
         str | None,
         typer.Option(help="Parts to leave out: mpm1, mpm2, mrm, with commas (Table 5)."),
+    ] = None,
+    prior: Annotated[
+        float | None,
+        typer.Option(min=0, help="Strength of the model's prior, in place of the checkpoint's."),
     ] = None,
     classes: Annotated[
         str | None,
@@ -133,6 +137,8 @@ def evaluate(
     changes: dict[str, Any] = {}
     if fusion is not None:
         changes["fusion"] = fusion
+    if prior is not None:
+        changes["prior"] = prior
     if without is not None:
         changes["without"] = [part for part in console.split_words(without) if part]
     if changes:

@@ -57,7 +57,7 @@ class Request:
 
 
 def change_model(checkpoint: Checkpoint, **changes: Any) -> Checkpoint:
-    """The same weights under another fusion, or without some parts (Tables 5 and 6).
+    """The same weights, used otherwise: another fusion, fewer parts, more or less of the prior.
 
     Raises:
         CheckpointError: the change needs weights that the checkpoint does not have.
@@ -65,10 +65,10 @@ def change_model(checkpoint: Checkpoint, **changes: Any) -> Checkpoint:
     config = with_model(checkpoint.config, **changes)
     model = ARNet(config.model)
     own, needed = checkpoint.model.state_dict(), model.state_dict()
-    missing = sorted(needed.keys() - own.keys())
+    missing = sorted(n for n, v in needed.items() if n not in own or own[n].shape != v.shape)
     if missing:
         raise CheckpointError(
-            f"the checkpoint was not trained with {changes}: it has no weights for {missing[0]}",
+            f"the checkpoint was not trained with {changes}: it lacks or differs in {missing[0]}",
             "train one: arnet train "
             + " ".join(f"model.{name}={value}" for name, value in changes.items()),
         )
@@ -154,13 +154,15 @@ def run(
         "annotation": request.annotation,
         "fusion": config.model.fusion,
         "without": list(config.model.without),
+        "prior_strength": config.model.prior,
         "scores": _summary(scores["arnet"], dataset),
         "paper": _paper(config, request),
         "notes": _notes(checkpoint, config, dataset, classes, request),
     }
-    for name in scores.keys() - {"arnet"}:
-        found = result.setdefault("against", {}) if name in others else result
-        found[name] = _summary(scores[name], dataset)["q2"]
+    for name, runs in scores.items():
+        if name != "arnet":
+            found = result.setdefault("against", {}) if name in others else result
+            found[name] = _summary(runs, dataset)["q2"]
     return result
 
 

@@ -253,9 +253,10 @@ class ARNet(nn.Module):
         masks = pairs.flatten(1, 2) if self.config.pairing == "concatenate" else pairs.mean(dim=1)
         if self.shot_attention is not None:
             vector = self.shot_attention(features, state.features, state.masks, vectors)
-        else:
-            assert self.cmm is not None
+        elif self.cmm is not None:
             vector = self.cmm(vectors)
+        else:
+            vector = vectors.mean(dim=1)
         return self.mrm(features, vector, masks, prior)
 
 

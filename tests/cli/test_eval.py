@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from arnet.checkpoint import save_checkpoint
+from arnet.checkpoint import load_checkpoint, save_checkpoint
 from arnet.config import Config
 from arnet.config_file import config_from_dict, config_to_dict
 from arnet.modeling import ARNet
@@ -104,11 +104,27 @@ def test_the_fusion_can_be_changed_to_one_without_weights(evaluate: Evaluate) ->
 
 
 def test_another_fusion_stands_beside(evaluate: Evaluate) -> None:
-    out, result = evaluate("--shots", 1, "--against", "mask")
+    out, result = evaluate("--shots", 1, "--against", "mask,mean")
     header = out.splitlines()[1]
-    assert header.split() == ["images", "q1", "s", "q2", "q2,", "mask"]
+    assert header.split() == ["images", "q1", "s", "q2", "q2,", "mask", "q2,", "mean"]
     # One shot needs no fusion.
-    assert result["against"]["mask"] == result["scores"]["q2"]
+    for name in ("mask", "mean"):
+        assert result["against"][name] == result["scores"]["q2"]
+
+
+def test_the_prior_can_be_stronger_or_weaker(
+    evaluate: Evaluate, fails: Callable[..., str], trained: Path, data: Path, tmp_path: Path
+) -> None:
+    refused = fails("eval", "--checkpoint", trained, "--data", data, "--prior", 4)
+    assert "arnet train model.prior=4" in refused  # it was trained without
+    tree = config_to_dict(load_checkpoint(trained).config)
+    tree["model"]["prior"] = 10
+    config = config_from_dict(tree)
+    save_checkpoint(trained, ARNet(config.model), config, {"iteration": 7})
+    (_, own), (_, same), (_, other) = evaluate(), evaluate("--prior", 10), evaluate("--prior", 90)
+    assert own["scores"] == same["scores"] != other["scores"]
+    assert (own["prior_strength"], other["prior_strength"]) == (10, 90)
+    assert "prior" in fails("eval", "--checkpoint", trained, "--data", data, "--prior", 0)
 
 
 def test_a_fusion_that_was_not_trained_is_refused(

@@ -196,6 +196,7 @@ def test_the_graphs_compute_what_the_stages_compute(
     [
         ("fusion=attention", "refine_vector=predicted", "mask=hard"),
         ("fusion=mask", "masked_features=false"),
+        ("fusion=mean",),
         ("pairing=concatenate", "pairing_shots=2"),
         ("without=[mpm1]", "pooling=map"),
         ("without=[mpm2, mrm]",),

@@ -27,6 +27,7 @@ LAYOUTS = {
         "per_class": (),
         "together": False,
     },
+    ("fusion=mean",): {},
     ("refine_vector=predicted",): {
         "per_shot": ("match", "self", "support_features"),
         "per_class": (),

@@ -29,6 +29,8 @@ CONFIGURATIONS = [
     ("fusion=attention",),
     ("fusion=attention", "refine_vector=predicted"),
     ("fusion=mask",),
+    ("fusion=mean",),
+    ("fusion=mean", "refine_vector=predicted"),
     ("fusion=mask", "refine_vector=predicted"),
     ("pairing=concatenate", "pairing_shots=2"),
     ("pairing=concatenate", "pairing_shots=2", "fusion=attention"),

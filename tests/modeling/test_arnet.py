@@ -111,7 +111,7 @@ def test_each_support_is_matched_for_itself(make_model, make_inputs, predict):
         torch.testing.assert_close(two.s[:, shot], one.s[:, 0])
 
 
-@pytest.mark.parametrize("fusion", ["cmm", "attention", "mask"])
+@pytest.mark.parametrize("fusion", ["cmm", "attention", "mask", "mean"])
 def test_one_shot_is_the_same_whatever_the_fusion(make_model, fusion, make_inputs, predict):
     """With one support the k-shot path is the 1-shot model: MPM1, MPM2, MRM, nothing else."""
     model, inputs = make_model(f"fusion={fusion}"), make_inputs(1)
@@ -126,6 +126,18 @@ def test_one_shot_is_the_same_whatever_the_fusion(make_model, fusion, make_input
     torch.testing.assert_close(prediction.q1[:, 0], q1)
     torch.testing.assert_close(prediction.s[:, 0], s)
     torch.testing.assert_close(prediction.q2, q2)
+
+
+def test_the_mean_fusion_refines_with_the_mean_of_the_vectors(make_model, make_inputs, predict):
+    model, inputs = make_model("fusion=mean"), make_inputs(3)
+    assert model.cmm is None and model.shot_attention is None
+    given = []
+    model.mrm.register_forward_pre_hook(lambda module, args: given.append(args[1]))
+    predict(model, inputs)
+    labels = (inputs["support_labels"] == 1).float()
+    vectors = model.encode_features(inputs["support"], labels).vectors
+    torch.testing.assert_close(given[0], vectors.mean(dim=1))
+    assert not torch.allclose(given[0], vectors[:, -1])
 
 
 def test_union_is_the_or_of_the_masks():

@@ -17,7 +17,7 @@ def photographs():
     return images, masks
 
 
-@pytest.mark.parametrize("fusion", ["cmm", "attention", "mask"])
+@pytest.mark.parametrize("fusion", ["cmm", "attention", "mask", "mean"])
 def test_supports_one_by_one_are_supports_together(make_model, photographs, fusion):
     model = make_model(f"fusion={fusion}").eval()
     images, masks = photographs
