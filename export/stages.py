@@ -6,8 +6,25 @@
     encode_query     F_q -> its products with the first convolution of every module
     decode           both -> margins: per shot only the second and third convolutions of the MPMs
 
-With W = [W_q | W_1 | W_2] the first convolution of an MPM, which sees [F_t; F1; F2]. Tensors are
-named in ``layout``.
+A convolution of concatenated maps is the sum of its parts over each (``folding.part``). With
+W = [W_q | W_1 | W_2] the first convolution of an MPM, which sees [F_t; F1; F2], F1 = M ⊗ F and
+F2 = f_u(V), V = f_p(F1); tensors that pass between the stages in quotes:
+
+1. A tiled vector under a zero-padded 3x3 convolution has nine values, of corners, edges and inside:
+   W_2 * f_u(V) is a product of V with nine matrices (``terms.TiledTerm``, spread by ``Places``).
+2. MPM1: W * [F_q; F1; F2] = W_q * F_q, "query_match"
+                           + W_1 * F1 + W_2 * f_u(V_s) + b, "match", kept with the support.
+3. MPM2: W * [F_s; F1'; F2'] = W_q * F_s + b, "self", kept with the support
+                             + W_2 * f_u(V'), V' = f_p(q1 ⊗ F_q) for all shots at once (MaskedPool)
+                             + W_1 * (q1 ⊗ F_q). At p that is the sum over the taps t of
+   q1(p + t) (W_1t F_q)(p + t): the nine products W_1t F_q, "query_taps", do not depend on q1, and
+   a shot is nine of them masked, shifted and added (MaskedShiftSum), no convolution.
+4. MRM: W * [F_q; f_u(V)] = W_q * F_q, "query_refine" + W_2 * f_u(V) + b, "refine", kept with the
+   class: V = CMM(V_1 .. V_k) of the "prototype" of each support changes when the supports do.
+5. All that is taken of F_q is one convolution with stacked outputs (``EncodeQuery``).
+6. Of two logits only the difference counts: last convolutions have one output (``folding.margin``).
+
+Which of these a configuration has is in ``layout``; the rest of ``decode`` is as drawn.
 """
 
 from __future__ import annotations

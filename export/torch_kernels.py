@@ -6,6 +6,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from arnet.checkpoint import load_checkpoint
 from arnet.devices import choose_device
 from arnet.export.acceleration import (
     DTYPES,
@@ -109,6 +111,27 @@ class TorchKernels:
                     self.modules[name], backend=options.compiled, dynamic=False
                 )
         self._replays: OrderedDict[Any, tuple[Replay, Any]] = OrderedDict()
+        self._origin: dict[str, str] = {}
+
+    @classmethod
+    def load(
+        cls,
+        path: Path,
+        device: str = "auto",
+        size: int | None = None,
+        options: Options = Options(),
+    ) -> TorchKernels:
+        """Read a checkpoint; ``size`` None is that of the training.
+
+        Raises:
+            CheckpointError: it cannot be read.
+            ConfigError: as above.
+        """
+        checkpoint = load_checkpoint(path)
+        side = size or checkpoint.config.data.image_size
+        loaded = cls(checkpoint.model, side, device, options)
+        loaded._origin = {"name": path.name, "sha256": checkpoint.sha256}
+        return loaded
 
     @torch.inference_mode()
     def learn(
@@ -159,6 +182,7 @@ class TorchKernels:
         options = self.options
         return {
             "kind": "torch-kernels",
+            **self._origin,
             "engine": "torch",
             "engine_version": f"torch {torch.__version__}",
             "device": str(self.device),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -19,7 +19,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from arnet.runtime.errors import ArnetError, MissingDependencyError, OutputError, install
+from arnet.runtime.errors import (
+    ArnetError,
+    ConfigError,
+    MissingDependencyError,
+    OutputError,
+    install,
+)
 
 # Names of files and classes stand in prints and tables as they are: [x] is no markup, :x: no emoji.
 out = Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
@@ -69,6 +75,17 @@ def check_files(*paths: Path | None) -> None:
                 f"{path} cannot be written: {error.strerror or error}",
                 "name a file in a folder that can be written to",
             ) from error
+
+
+def not_with(option: str, others: Mapping[str, object]) -> None:
+    """Some options mean nothing beside another; to pass them over would mislead.
+
+    Raises:
+        ConfigError: one of them was given, that is, has a value.
+    """
+    given = [name for name, value in others.items() if value]
+    if given:
+        raise ConfigError(f"{given[0]} means nothing with {option}", f"leave {given[0]} out")
 
 
 @contextmanager

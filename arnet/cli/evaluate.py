@@ -58,7 +58,7 @@ def evaluate(
     ] = None,
     prior: Annotated[
         float | None,
-        typer.Option(min=0, help="Strength of the model's prior, in place of the checkpoint's."),
+        typer.Option(min=1e-6, help="Strength of the model's prior, in place of the checkpoint's."),
     ] = None,
     classes: Annotated[
         str | None,

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from arnet.cli import console
+from arnet.cli.parity_output import show_parity
 from arnet.runtime import shipped
 
 if TYPE_CHECKING:
     from arnet.checkpoint import Checkpoint
     from arnet.export.episodes import RealEpisode
-    from arnet.export.parity import Parity
 
 CheckpointOption = Annotated[
     Path,
@@ -40,7 +40,10 @@ DataOption = Annotated[
         show_default=False,
     ),
 ]
-EpisodesOption = Annotated[int, typer.Option(min=1, help="Episodes drawn from --data.")]
+EpisodesOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="Episodes drawn from --data.", show_default="32"),
+]
 JsonOption = Annotated[
     Path | None, typer.Option("--json", help="Also write the report here.", show_default=False)
 ]
@@ -53,7 +56,7 @@ def export(
     ] = Path("bundle"),
     support: SupportOption = None,
     data: DataOption = None,
-    episodes: EpisodesOption = 32,
+    episodes: EpisodesOption = None,
     engine: Annotated[
         Literal["onnx", "fp32", "tf32", "fp16", "bf16", "int8", "fp8"],
         typer.Option(
@@ -76,22 +79,29 @@ def export(
         typer.Option(help="'off' writes plain ONNX, without our own operations."),
     ] = "auto",
     hardware: Annotated[
-        Literal["none", "same-capability", "ampere-plus"],
+        Literal["none", "same-capability", "ampere-plus"] | None,
         typer.Option(
             help="GPUs that TensorRT's plans run on: this model, all of its compute capability, "
-            "or Ampere and newer. The more, the slower."
+            "or Ampere and newer. The more, the slower.",
+            show_default="none",
         ),
-    ] = "none",
+    ] = None,
     version_compatible: Annotated[
         bool,
         typer.Option("--version-compatible", help="Let newer versions of TensorRT run the plans."),
     ] = False,
     max_shots: Annotated[
-        int, typer.Option(min=1, max=64, help="Most shots of a class that the plans take.")
-    ] = 10,
+        int | None,
+        typer.Option(
+            min=1, max=64, help="Most shots of a class that the plans take.", show_default="10"
+        ),
+    ] = None,
     max_classes: Annotated[
-        int, typer.Option(min=1, max=64, help="Most classes at once that the plans take.")
-    ] = 4,
+        int | None,
+        typer.Option(
+            min=1, max=64, help="Most classes at once that the plans take.", show_default="4"
+        ),
+    ] = None,
     size: Annotated[
         int | None,
         typer.Option(min=33, help="Side of the model's image; by default that of the training."),
@@ -123,7 +133,15 @@ def export(
     from arnet.runtime.errors import ConfigError
 
     tools = plans = None
-    if engine != "onnx":
+    of_plans = {
+        "--hardware": hardware,
+        "--version-compatible": version_compatible,
+        "--max-shots": max_shots,
+        "--max-classes": max_classes,
+    }
+    if engine == "onnx":
+        console.not_with("--engine onnx", of_plans)
+    else:
         if precision is not None or store != "fp32":
             raise ConfigError(
                 f"--engine {engine} says what is computed in and stored; "
@@ -132,7 +150,9 @@ def export(
             )
         # First of all: without TensorRT and a GPU nothing is read, computed or written.
         tools = find(shlex.join(["arnet", *sys.argv[1:]]))
-        plans = PlanOptions(engine, hardware, version_compatible, max_shots, max_classes)
+        plans = PlanOptions(
+            engine, hardware or "none", version_compatible, max_shots or 10, max_classes or 4
+        )
     check_place(out, overwrite)
     checkpoint = shipped.find(checkpoint, shipped.CHECKPOINT)
     loaded = load_checkpoint(checkpoint)
@@ -147,7 +167,7 @@ def export(
             bar.update(task, description=step, completed=done, total=total)  # type: ignore[arg-type]
 
         exported = export_bundle(loaded, checkpoint.name, out, chosen, source, options, told, tools)
-    _finish(exported.parity, json)
+    show_parity(exported.parity, json)
     console.out.print(f"\nWritten to {exported.path}")
     if not exported.parity.passed:
         raise typer.Exit(1)
@@ -163,7 +183,7 @@ def parity(
     checkpoint: CheckpointOption,
     support: SupportOption = None,
     data: DataOption = None,
-    episodes: EpisodesOption = 32,
+    episodes: EpisodesOption = None,
     engine: Annotated[
         Literal["onnx", "onnx-cuda", "tensorrt"] | None,
         typer.Option(
@@ -213,7 +233,7 @@ def parity(
             lambda step, done, total: bar.update(task, completed=done, total=total),
             engine or ("tensorrt" if manifest.plans else "onnx"),
         )
-    _finish(result, json)
+    show_parity(result, json)
     if not result.passed:
         raise typer.Exit(1)
     support_and_query = ("--support", "examples/horse", "--query", "examples/queries")
@@ -221,7 +241,7 @@ def parity(
 
 
 def _episodes(
-    checkpoint: Checkpoint, support: list[Path], data: Path | None, count: int
+    checkpoint: Checkpoint, support: list[Path], data: Path | None, count: int | None
 ) -> tuple[list[RealEpisode], str]:
     """The episodes and, for the report, where they are from."""
     from arnet.export.episodes import MOST_SHOTS, from_dataset, from_folders
@@ -230,9 +250,11 @@ def _episodes(
 
     if data is not None and support:
         raise ConfigError("--data and --support were both given", "leave one of them out")
+    if support:
+        console.not_with("--support", {"--episodes": count})
     shots = layout_of(checkpoint.config.model).shots  # some models take just one number of them
     if data is not None:
-        drawn = from_dataset(checkpoint, data, count, shots or MOST_SHOTS)
+        drawn = from_dataset(checkpoint, data, count or 32, shots or MOST_SHOTS)
         trained = checkpoint.config.data
         held_out = trained.held_out or trained.used_fold is not None
         which = "the held-out classes of " if held_out else ""
@@ -243,47 +265,3 @@ def _episodes(
             "add --support DIR, two annotated photographs or more, or --data DIR",
         )
     return from_folders(support, shots), ", ".join(folder.resolve().name for folder in support)
-
-
-def _finish(parity: Parity, json: Path | None) -> None:
-    from rich.table import Table
-
-    from arnet.runtime.output import write_json
-
-    if json is not None:
-        write_json(json, parity.to_json())  # first: what goes wrong with the display loses nothing
-    table = Table("stage", "tensor", "largest", "p99", "of", box=None)
-    for stage in parity.stages:
-        table.add_row(
-            stage.stage,
-            stage.tensor,
-            *(f"{value:.2g}" for value in (stage.largest, stage.p99, stage.scale)),
-        )
-    console.out.print(f"{parity.precision}, differences from the model:")
-    console.out.print(table)
-    bounds = parity.bounds
-    most = "" if bounds.probability is None else f" (at most {bounds.probability:g})"
-    together = "-" if parity.together is None else f"{100 * parity.together:.4f} %"
-    gap = parity.mean_iou["bundle"] - parity.mean_iou["model"]
-    for line in (
-        f"\n{parity.episodes} episodes of {parity.source}:",
-        f"  probability     largest {parity.probability_largest:.2g}{most}, "
-        f"p99 {parity.probability_p99:.2g}",
-        *(
-            f"  of {name:<12} largest {largest:.2g}{most}"
-            for name, largest in parity.others_largest.items()
-        ),
-        f"  changed pixels  {100 * parity.changed:.4f} % (at most {100 * bounds.changed:g} %), "
-        f"worst episode {100 * parity.changed_most:.4f} %",
-        f"  two classes     {together} changed pixels (at most {100 * bounds.together:g} %)",
-        f"  masks           mean IoU {parity.mask_iou:.5f}, least {parity.mask_iou_least:.5f}",
-        f"  mIoU            {parity.mean_iou['model']:.2f} -> {parity.mean_iou['bundle']:.2f} "
-        f"({gap:+.3f}, at most ± {bounds.mean_iou:g})",
-    ):
-        console.out.print(line)
-    if parity.passed:
-        console.out.print("PASSED", style="bold green")
-    else:
-        console.out.print("FAILED", style="bold red")
-        for failure in parity.failures:
-            console.out.print(f"  {failure}")

@@ -99,7 +99,14 @@ def infer(
     ] = None,
     engine: Annotated[
         str | None,
-        typer.Option(help="What runs a bundle: auto (the default), tensorrt, onnx-cuda, onnx."),
+        typer.Option(
+            help="What runs a bundle: auto (the default), tensorrt, onnx-cuda, onnx. What runs a "
+            "checkpoint: torch (the default), torch-kernels."
+        ),
+    ] = None,
+    precision: Annotated[
+        Literal["fp32", "fp16", "bf16"] | None,
+        typer.Option(help="Of torch-kernels, by default fp32.", show_default=False),
     ] = None,
     threads: Annotated[
         int | None,
@@ -130,10 +137,10 @@ def infer(
     _one_of({"--support": support, "--state": state}, "what to look for")
     _one_of({"--query": query, "--video": video}, "what to segment")
     if bundle:
-        _not_with("--bundle", {"--size": size, "--device": device})
+        console.not_with("--bundle", {"--size": size, "--device": device, "--precision": precision})
     else:
-        of_bundles = {"--engine": engine, "--threads": threads, "--state": state}
-        _not_with("--checkpoint", {**of_bundles, "--save-state": save_state})
+        of_bundles = {"--threads": threads, "--state": state}
+        console.not_with("--checkpoint", {**of_bundles, "--save-state": save_state})
     if len(support or []) > 1 and label and label != ["all"]:
         raise ConfigError(
             "--label chooses among the classes of one folder, and there are several --support",
@@ -142,15 +149,17 @@ def infer(
     if state:
         boxes = annotation == "box"
         of_supports = {"--label": label, "--annotation": boxes, "--figure": figure}
-        _not_with("--state", {**of_supports, "--save-state": save_state})
+        console.not_with("--state", {**of_supports, "--save-state": save_state})
     if video:
-        _not_with("--video", {"--figure": figure, "--prob": prob})
+        console.not_with("--video", {"--figure": figure, "--prob": prob})
 
     queries = inference.find_queries(query, video)
     classes = (
         inference.read_classes(support, label or [], annotation, save_state) if support else {}
     )
-    segmenter = inference.open_segmenter(checkpoint, bundle, engine, threads, device, size)
+    segmenter = inference.open_segmenter(
+        checkpoint, bundle, engine, threads, device, size, precision
+    )
     learned = inference.learn(segmenter, classes, support or [], state or [])
     if save_state is not None:
         (kept,) = learned.states.values()
@@ -173,10 +182,3 @@ def _one_of(options: Mapping[str, object], what: str) -> None:
         raise ConfigError(f"{' or '.join(options)} is needed: {what}", f"for example: {EXAMPLE}")
     if len(given) > 1:
         raise ConfigError(f"{' and '.join(given)} both say {what}", f"leave {given[1]} out")
-
-
-def _not_with(option: str, others: Mapping[str, object]) -> None:
-    """Some options mean nothing beside another; to pass them over would mislead."""
-    given = [name for name, value in others.items() if value]
-    if given:
-        raise ConfigError(f"{given[0]} means nothing with {option}", f"leave {given[0]} out")

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from arnet.runtime.segmentation import FewShotSegmenter
     from arnet.runtime.supports import AnnotationUse, Support
 
+CHECKPOINT_ENGINES = ("torch", "torch-kernels")
+"""What runs a checkpoint: the model as it is, or factorised, with our kernels on a GPU."""
+
 
 def find_queries(query: str | None, video: Path | None) -> list[Path]:
     """Photographs to segment; a video is only opened, to be told early if it is none."""
@@ -66,6 +69,7 @@ def open_segmenter(
     threads: int | None,
     device: str | None,
     size: int | None,
+    precision: str | None,
 ) -> FewShotSegmenter[Any]:
     """Open the bundle, or else the checkpoint, for which alone torch is needed."""
     if bundle is not None:
@@ -73,10 +77,22 @@ def open_segmenter(
 
         return Segmenter.load(bundle, engine or "auto", threads)
     assert checkpoint is not None
+    if engine not in (None, *CHECKPOINT_ENGINES):
+        raise ConfigError(
+            f"--engine {engine} runs no checkpoint: {' and '.join(CHECKPOINT_ENGINES)} do",
+            f"arnet export --checkpoint {checkpoint} makes a bundle, which other engines run",
+        )
+    if precision is not None and engine != "torch-kernels":
+        raise ConfigError("--precision is for torch-kernels", "add --engine torch-kernels")
     console.need_torch()
+    path = shipped.find(checkpoint, shipped.CHECKPOINT)
+    if engine == "torch-kernels":
+        console.need("onnx", "onnxscript", extra="export")
+        from arnet.export.torch_kernels import Options, TorchKernels
+
+        return TorchKernels.load(path, device or "auto", size, Options(precision or "fp32"))  # type: ignore[arg-type]
     from arnet.segmenter import TorchSegmenter
 
-    path = shipped.find(checkpoint, shipped.CHECKPOINT)
     return TorchSegmenter.load(path, device or "auto", size)
 
 

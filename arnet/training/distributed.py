@@ -6,11 +6,15 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed
 
 from arnet.devices import choose_device
+
+_PATIENCE = timedelta(days=1)
+"""The first process fills the cache of features while the others wait, for hours if need be."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,8 @@ def join_processes(device: str) -> Iterator[Process]:
     if world == 1:
         yield Process(0, 1, chosen)
         return
-    torch.distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    backend = "nccl" if chosen.type == "cuda" else "gloo"
+    torch.distributed.init_process_group(backend, timeout=_PATIENCE)
     try:
         yield Process(rank, world, chosen)
     finally:

@@ -244,6 +244,10 @@ class TestEpisodes:
         episodes, _ = asked("--data", data, data=settings, model=model)
         assert [len(episode.images) for episode in episodes] == [2] * 32
 
+    def test_episodes_are_drawn_from_data_alone(self, fails, trained, examples: Path) -> None:
+        words = ["--checkpoint", trained, "--support", examples / "horse", "--episodes", 3]
+        assert "--episodes means nothing with --support" in fails("export", *words)
+
     def test_a_model_of_one_number_of_shots(self, asked, examples: Path) -> None:
         """It is asked with that number, however many photographs there are."""
         model = {"pairing": "concatenate", "pairing_shots": 2}

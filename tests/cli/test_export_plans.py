@@ -81,6 +81,22 @@ def test_what_is_asked_for_is_passed_on(
 
 
 @pytest.mark.parametrize(
+    "option",
+    [
+        ("--hardware", "ampere-plus"), ("--version-compatible",), ("--max-shots", 10),
+        ("--max-classes", 4),
+    ],
+    ids=lambda option: option[0],
+)  # fmt: skip
+def test_options_of_plans_mean_nothing_without_them(
+    fails, asked, examples: Path, tmp_path: Path, option
+) -> None:
+    words = ["--checkpoint", "arnet-r18", "--support", examples / "horse", "--out", tmp_path / "b"]
+    assert f"{option[0]} means nothing with --engine onnx" in fails("export", *words, *option)
+    assert not asked, "it went on"
+
+
+@pytest.mark.parametrize(
     ("with_plans", "words", "engine"),
     [
         (True, [], "tensorrt"),

@@ -177,7 +177,9 @@ def test_exactly_one_model_one_source_and_one_kind_of_query_are_needed(
 
 
 @pytest.mark.parametrize(
-    "option", [("--size", 65), ("--device", "cpu")], ids=["--size", "--device"]
+    "option",
+    [("--size", 65), ("--device", "cpu"), ("--precision", "fp16")],
+    ids=["--size", "--device", "--precision"],
 )
 def test_options_of_a_checkpoint_mean_nothing_to_a_bundle(
     infer_fails: Infer, option: tuple[str, object]
@@ -187,8 +189,8 @@ def test_options_of_a_checkpoint_mean_nothing_to_a_bundle(
 
 @pytest.mark.parametrize(
     "option",
-    [("--engine", "onnx"), ("--threads", 1), ("--save-state", "s.npz")],
-    ids=["--engine", "--threads", "--save-state"],
+    [("--threads", 1), ("--save-state", "s.npz")],
+    ids=["--threads", "--save-state"],
 )
 def test_options_of_a_bundle_mean_nothing_to_a_checkpoint(
     infer_fails: Infer, checkpoint: Path, option: tuple[str, object]

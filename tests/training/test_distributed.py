@@ -28,6 +28,17 @@ def test_without_torchrun_there_is_one_process(monkeypatch):
         process.wait()
 
 
+def test_processes_wait_for_hours_while_the_first_fills_the_cache(monkeypatch):
+    given = {}
+    monkeypatch.setattr(
+        "torch.distributed.init_process_group", lambda *_, **options: given.update(options)
+    )
+    monkeypatch.setattr("torch.distributed.destroy_process_group", lambda: None)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with join_processes("cpu"):
+        assert given["timeout"].total_seconds() >= 12 * 3600
+
+
 def test_devices(monkeypatch):
     assert choose_device("cpu") == CPU
     with pytest.raises(ConfigError, match="no device 'gpu'") as caught:
