@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from arnet.export.parity import Parity
 from arnet.runtime import shipped
 from arnet.runtime.bundle import Bundle
 from arnet.runtime.results import sha256_of
@@ -39,11 +41,13 @@ def test_a_horse_is_found_without_any_option(
     assert iou(found[:, ::-1], truth) < least and iou(np.ones_like(found), truth) < least
 
 
-def test_the_bundle_is_of_the_checkpoint_beside_it() -> None:
+def test_the_bundle_is_of_the_checkpoint_beside_it_and_was_judged_by_today_s_gate() -> None:
     bundle = Bundle.open(shipped.find(Path(shipped.DEFAULT), shipped.BUNDLE))
     checkpoint = shipped.find(Path(shipped.DEFAULT), shipped.CHECKPOINT)
     assert bundle.manifest.checkpoint.sha256 == sha256_of(checkpoint)
-    assert bundle.manifest.parity is not None and bundle.manifest.parity["passed"]
+    record = bundle.manifest.parity
+    assert record is not None and record["passed"]
+    assert {field.name for field in fields(Parity)} <= record.keys()
 
 
 def test_they_are_as_small_as_promised() -> None:
