@@ -31,7 +31,7 @@ from arnet.export.resampling import Averaging
 from arnet.export.torch_kernels import Options, TorchKernels
 from arnet.modeling import ARNet, Prediction, SupportState
 from arnet.modeling.layers import masked_pool
-from arnet.modeling.prior import prototypes
+from arnet.modeling.prior import prior_features
 from arnet.runtime.errors import ConfigError
 from arnet.runtime.segmentation import ClassMasks, FewShotSegmenter, Segmentation
 from arnet.runtime.tensors import check_supports, resize_nearest, sigmoid
@@ -210,7 +210,7 @@ class Support(nn.Module):
         features, deep = self.model.reduction(maps), self.model.deepest(maps)
         small = self.average(masks)
         kept = features, small, masked_pool(features, small, self.model.config.pooling)
-        return kept if deep is None else (*kept, prototypes(deep, small))
+        return kept if deep is None else (*kept, prior_features(deep, small))
 
 
 class Cached(nn.Module):

@@ -27,7 +27,7 @@ from arnet.export.operators import MaskedPool, MaskedPoolResized, Operator
 from arnet.export.resampling import Averaging
 from arnet.export.terms import Places, TiledTerm, channels_of, first_convolution, first_convolutions
 from arnet.modeling import ARNet
-from arnet.modeling.prior import prototypes
+from arnet.modeling.prior import prior_features
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class EncodeSupport(nn.Module):
     self    W_q * F_s + b of MPM2; the query adds the rest
     attend  the same of ShotAttention
     refine  W_2 * f_u(V_s) + b of the MRM, for one shot alone
-    prior   what the prior compares with: prototypes of the deepest maps
+    prior   what the prior compares with: ``prior_features`` of the deepest maps
     """
 
     def __init__(self, model: ARNet, layout: Layout, size: int, grid: tuple[int, int]) -> None:
@@ -164,7 +164,7 @@ class EncodeSupport(nn.Module):
         if "refine" in self.names:
             tensors["refine"] = self.refine(vector)
         if deep is not None:
-            tensors["prior"] = prototypes(deep, guide).to(deep.dtype)
+            tensors["prior"] = prior_features(deep, guide).to(deep.dtype)
         return tuple(tensors[name] for name in self.names)
 
 

@@ -23,7 +23,7 @@ from arnet.modeling.cmm import CMM
 from arnet.modeling.layers import masked_pool, resize_mask
 from arnet.modeling.mpm import MPM
 from arnet.modeling.mrm import MRM
-from arnet.modeling.prior import compete, likeness, prototypes, similarity
+from arnet.modeling.prior import compete, likeness, prior_features, similarity
 from arnet.modeling.state import FirstMasks, Prediction, QueryFeatures, SupportState
 from arnet.runtime.errors import ConfigError
 
@@ -145,7 +145,7 @@ class ARNet(nn.Module):
             features.unflatten(0, (batch, shots)),
             small.unflatten(0, (batch, shots)),
             vectors.unflatten(0, (batch, shots)),
-            None if deep is None else prototypes(deep, small).unflatten(0, (batch, shots)),
+            None if deep is None else prior_features(deep, small).unflatten(0, (batch, shots)),
         )
 
     def decode(self, query: QueryFeatures, state: SupportState) -> Prediction:

@@ -16,7 +16,7 @@ class SupportState:
         features: F_s, reduced (B, k, C, h, w).
         masks: M_s at feature size (B, k, 1, h, w), from 0 to 1.
         vectors: V_s (B, k, C).
-        prior: prototypes (B, k, 2, 1 + L, C') of the frozen deepest layer, as
+        prior: ``prior_features`` (B, k, 2, 1 + L, C') of the frozen deepest layer, as
             ``arnet.modeling.prior`` makes them; None without ``config.prior``.
     """
 
