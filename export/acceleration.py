@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from arnet.export.channels import align
 from arnet.export.fused import Products, fused
-from arnet.export.fusion import ShotFusion
 from arnet.export.operators import (
     ForgetEnhance,
     MaskedPool,
@@ -26,6 +25,7 @@ from arnet.export.operators import (
     Operator,
 )
 from arnet.export.precision import halve
+from arnet.export.shot_fusion import ShotFusion
 from arnet.export.stages import EncodeQuery, Stages
 from arnet.kernels.torch_operators import forget_enhance_stack
 from arnet.runtime.preprocessing import MEAN, STD

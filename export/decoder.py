@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from arnet.export import folding
-from arnet.export.fusion import shot_fusion
 from arnet.export.layout import Layout
 from arnet.export.operators import MaskedPool, MaskedShiftSum
+from arnet.export.shot_fusion import shot_fusion
 from arnet.export.terms import Places, TiledTerm, channels_of, first_convolution
 from arnet.modeling import ARNet
 from arnet.modeling.layers import masked_pool

@@ -21,10 +21,10 @@ from torch import Tensor, nn
 
 from arnet.export import folding
 from arnet.export.decoder import Decode
-from arnet.export.fusion import shot_fusion
 from arnet.export.layout import Layout, layout_of
 from arnet.export.operators import MaskedPool, MaskedPoolResized, Operator
 from arnet.export.resampling import Averaging
+from arnet.export.shot_fusion import shot_fusion
 from arnet.export.terms import Places, TiledTerm, channels_of, first_convolution, first_convolutions
 from arnet.modeling import ARNet
 from arnet.modeling.prior import prior_features
