@@ -29,7 +29,7 @@ from arnet.checkpoint import Checkpoint, load_checkpoint
 from arnet.export.graphs import Input, postprocess_graph, preprocess_graph, to_onnx
 from arnet.export.resampling import Averaging
 from arnet.export.torch_kernels import Options, TorchKernels
-from arnet.modeling import ARNet, Prediction, SupportState
+from arnet.modeling import ARNet, Prediction, SupportFeatures
 from arnet.modeling.layers import masked_pool
 from arnet.modeling.prior import prior_features
 from arnet.runtime.errors import ConfigError
@@ -231,7 +231,7 @@ class Cached(nn.Module):
     ) -> tuple[Tensor, ...]:
         """Margins of q2 (1, h, w), q1 (1, h, w) and s (k, h, w)."""
         kept = (features, small, vectors) if prior is None else (features, small, vectors, prior)
-        state = SupportState(*(tensor[None] for tensor in kept))
+        state = SupportFeatures(*(tensor[None] for tensor in kept))
         query = self.model.encode_query(self.model.backbone(pixels))
         return _margins(self.model.decode(query, state))
 

@@ -8,7 +8,7 @@ goes in and out.
 from arnet.modeling.arnet import ARNet
 from arnet.modeling.backbone import Backbone, load_backbone_weights
 from arnet.modeling.losses import IGNORE, Losses, arnet_loss
-from arnet.modeling.state import Prediction, SupportState
+from arnet.modeling.state import Prediction, SupportFeatures
 
 __all__ = [
     "IGNORE",
@@ -16,7 +16,7 @@ __all__ = [
     "Backbone",
     "Losses",
     "Prediction",
-    "SupportState",
+    "SupportFeatures",
     "arnet_loss",
     "load_backbone_weights",
 ]
