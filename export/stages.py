@@ -13,6 +13,7 @@ named in ``layout``.
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -65,6 +66,12 @@ class Stages:
             "encode_query": self.layout.query,
             "decode": self.layout.outputs,
         }[stage]
+
+    def run(self, stage: str, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Run a stage, which takes its inputs out of ``given``; its outputs by name."""
+        results = self.modules[stage](*(given[name] for name in self.inputs(stage)))
+        results = results if isinstance(results, tuple) else (results,)
+        return dict(zip(self.outputs(stage), results, strict=True))
 
 
 def factorise(model: ARNet, size: int) -> Stages:
