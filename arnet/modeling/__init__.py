@@ -7,11 +7,10 @@ goes in and out.
 
 from arnet.modeling.arnet import ARNet
 from arnet.modeling.backbone import Backbone, load_backbone_weights
-from arnet.modeling.losses import IGNORE, Losses, arnet_loss
+from arnet.modeling.losses import Losses, arnet_loss
 from arnet.modeling.state import Prediction, SupportFeatures
 
 __all__ = [
-    "IGNORE",
     "ARNet",
     "Backbone",
     "Losses",
