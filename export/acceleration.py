@@ -36,9 +36,12 @@ DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 
 REPLACEABLE = (
     "masked_pool", "masked_shift_sum", "forget_enhance", "preprocess", "postprocess",
-    "convolution_relu",
+    "fused_layers",
 )  # fmt: skip
-"""What can be left to the framework, to see what it brings: our kernels, and ``fused``."""
+"""What can be left to the framework, to see what it brings.
+
+Our kernels by name, and ``fused_layers``, all that ``arnet.export.fused`` does.
+"""
 
 
 def accelerated(
@@ -55,7 +58,7 @@ def accelerated(
     modules = halve(stages).modules if precision == "fp16" else copy.deepcopy(stages.modules)
     if precision == "fp16":
         align(modules["decode"])
-    if "convolution_relu" not in without:
+    if "fused_layers" not in without:
         modules = {name: fused(module) for name, module in modules.items()}
     for module in modules.values():
         _with_kernels(module, without)
