@@ -16,7 +16,7 @@ from torch import Tensor
 from arnet.checkpoint import Checkpoint, load_checkpoint
 from arnet.data.transforms import prepare
 from arnet.devices import choose_device
-from arnet.modeling import SupportState
+from arnet.modeling import SupportFeatures
 from arnet.modeling.margins import margins_of
 from arnet.runtime.segmentation import ClassMasks, Segmentation
 from arnet.runtime.tensors import check_supports
@@ -55,7 +55,7 @@ class TorchSegmenter:
     @torch.inference_mode()
     def learn(
         self, images: Sequence[NDArray[np.uint8]], masks: Sequence[NDArray[np.uint8]]
-    ) -> SupportState:
+    ) -> SupportFeatures:
         """See ``FewShotSegmenter.learn``. States of the same class are joined with ``state.add``.
 
         Raises:
@@ -69,7 +69,9 @@ class TorchSegmenter:
         return self.model.encode_support(inputs, guides)
 
     @torch.inference_mode()
-    def segment(self, image: NDArray[np.uint8], states: Mapping[str, SupportState]) -> Segmentation:
+    def segment(
+        self, image: NDArray[np.uint8], states: Mapping[str, SupportFeatures]
+    ) -> Segmentation:
         """See ``FewShotSegmenter.segment``; the backbone runs once for all classes."""
         height, width = image.shape[:2]
         started = time.perf_counter()

@@ -29,11 +29,11 @@ ROOT = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
-class Step:
-    """A step.
+class Program:
+    """What a step runs.
 
     Attributes:
-        module: the program.
+        module: run by ``python -m``.
         limit: seconds that it may take.
     """
 
@@ -42,17 +42,17 @@ class Step:
 
 
 STEPS = {
-    "environment": Step("benchmarks.environment", 40),
-    "references": Step("benchmarks.references", 100),
-    "query": Step("benchmarks.query", 110),
-    "floors": Step("benchmarks.kernels", 90),
-    "parity": Step("benchmarks.parity", 60),
-    "loop": Step("benchmarks.loop", 45),
-    "compiled": Step("benchmarks.compiled", 210),
-    "sanitizer": Step("benchmarks.sanitizer", 150),
-    "ablation": Step("benchmarks.ablation", 70),
-    "tests": Step("benchmarks.gpu_tests", 60),
-    "tensorrt": Step("benchmarks.plans", 280),
+    "environment": Program("benchmarks.environment", 40),
+    "references": Program("benchmarks.references", 100),
+    "query": Program("benchmarks.query", 110),
+    "floors": Program("benchmarks.kernels", 90),
+    "parity": Program("benchmarks.parity", 60),
+    "loop": Program("benchmarks.loop", 45),
+    "compiled": Program("benchmarks.compiled", 210),
+    "sanitizer": Program("benchmarks.sanitizer", 150),
+    "ablation": Program("benchmarks.ablation", 70),
+    "tests": Program("benchmarks.gpu_tests", 60),
+    "tensorrt": Program("benchmarks.plans", 280),
 }
 """By name, the most important first: a later one may find no time."""
 
@@ -60,8 +60,8 @@ LEAST = 10
 """Seconds below which a step is not begun."""
 
 
-def run_step(step: Step, limit: float, dry_run: bool, log: Path) -> dict[str, Any]:
-    """Run a step.
+def run_step(program: Program, limit: float, dry_run: bool, log: Path) -> dict[str, Any]:
+    """Run a step's program.
 
     Returns:
         "status" ("done", "failed", "stopped"), "seconds", "error" (a line, or empty), and the rows
@@ -70,10 +70,10 @@ def run_step(step: Step, limit: float, dry_run: bool, log: Path) -> dict[str, An
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "rows.json"
-        command = [sys.executable, "-m", step.module, "--out", str(out)]
+        command = [sys.executable, "-m", program.module, "--out", str(out)]
         command += ["--dry-run"] if dry_run else []
         with log.open("ab") as output:
-            output.write(f"\n=== {step.module}\n".encode())
+            output.write(f"\n=== {program.module}\n".encode())
             output.flush()
             start = output.tell()
             # A session of its own, so that what it starts ends with it.
@@ -171,8 +171,8 @@ def drive(
         else:
             sys.stdout.write(f"{name} ... ")
             sys.stdout.flush()
-            step = STEPS[name]
-            found = run_step(step, min(step.limit, left), dry_run, out / "log.txt")
+            program = STEPS[name]
+            found = run_step(program, min(program.limit, left), dry_run, out / "log.txt")
         results["steps"][name] = found
         save(results, out / "results.json", out / "gpu-results.md")
         sys.stdout.write(f"{name} {found['status']} {found['seconds']} s {found['error']}\n")

@@ -96,13 +96,13 @@ class Floors:
             f"floor {MICRO * found['floor']:.2f} us, launch {MICRO * self.launch:.2f} us"
         )
 
-    def fused(self, name: str, call: Call, own: Callable[..., Tensor]) -> None:
-        """A row of ``fused/``: a kernel against the framework's own operations."""
+    def against_framework(self, name: str, call: Call, own: Callable[..., Tensor]) -> None:
+        """A row of ``framework/``: a kernel against the framework's own operations."""
         call = call.to(self.device)
         kernel = seconds(lambda _: call(), self.device)
         framework = seconds(lambda _: own(*call.tensors), self.device)
         detail = f"{MICRO * kernel:.2f} us against {MICRO * framework:.2f} us"
-        self.recorder.row(f"fused/{name}", framework / kernel, detail=detail)
+        self.recorder.row(f"framework/{name}", framework / kernel, detail=detail)
 
 
 class ProductsAndPool(nn.Module):
@@ -137,7 +137,7 @@ def framework(floors: Floors) -> Sequence[tuple[str, Callable[[], None]]]:
         "preprocess": Preparation(size, HALF, kernel=False).to(device),
         "postprocess": lambda margins: probabilities(margins, photograph, kernel=False),
     }
-    return [(name, partial(floors.fused, name, calls[name], own[name])) for name in own]
+    return [(name, partial(floors.against_framework, name, calls[name], own[name])) for name in own]
 
 
 @torch.inference_mode()
@@ -163,7 +163,7 @@ def work(recorder: Recorder) -> None:
         call = partial(inputs.postprocess, name, 1, HALF, *((9, 40, 50) if floors.small else ()))
         recorder.attempt(f"large/{name}/1", partial(floors.large, name, 1, call))
     for name, measure in framework(floors):
-        recorder.attempt(f"fused/{name}", measure)
+        recorder.attempt(f"framework/{name}", measure)
 
 
 if __name__ == "__main__":

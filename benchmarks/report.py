@@ -15,7 +15,7 @@ from typing import Any
 
 from arnet.runtime.errors import ArnetError
 from arnet.runtime.output import atomic_write
-from benchmarks.rows import ROWS, Row
+from benchmarks.rows import ROWS, Row, verdict
 
 DOCS = Path(__file__).parents[1] / "docs"
 FORMAT = "arnet-gpu-results"
@@ -103,7 +103,7 @@ def line(row: Row, result: dict[str, Any], rehearsed: bool = False) -> str:
         measured, reached, detail = "rehearsed", "", ""
     else:
         value, passed = result["value"], result["passed"]
-        measured = "" if value is None else f"{number(value)} {row.unit}"
+        measured = "" if value is None else f"{number_for(row, value)} {row.unit}"
         reached = "" if passed is None else "yes" if passed else "**no**"
     cells = (row.what, target.strip(), measured.strip(), reached, detail)
     return "| " + " | ".join(_cell(cell) for cell in cells) + " |\n"
@@ -149,6 +149,15 @@ def number(value: float) -> str:
     if value == 0 or 0.01 <= abs(value) < 10000:
         return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
     return f"{value:.1e}"
+
+
+def number_for(row: Row, value: float) -> str:
+    """A value of a row, with the digits it takes to be on its side of the target."""
+    text, digits = number(value), 3
+    while verdict(row, float(text)) != verdict(row, value):
+        digits += 1
+        text = f"{value:.{digits}g}"
+    return text
 
 
 def write(results: dict[str, Any], folder: Path = DOCS) -> None:

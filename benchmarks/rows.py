@@ -23,9 +23,13 @@ TOOLS = ("memcheck", "racecheck", "initcheck", "synccheck")
 PLANS = ("fp32", "tf32", "fp16", "bf16", "int8", "fp8")
 BOUND = ("masked_pool", "masked_shift_sum", "masked_pool_nhwc", "masked_shift_sum_nhwc")
 """Kernels whose speed has a bound: over planes, for TensorRT, and over channels last, for torch."""
-LEFT_OUT = ("masked_pool", "masked_shift_sum", "preprocess", "postprocess", "convolution_relu")
-"""What a query can do without; forget_enhance works when supports are learned."""
-FUSED = ("masked_pool", "masked_shift_sum", "preprocess", "postprocess", "forget_enhance")
+LEFT_OUT = ("masked_pool", "masked_shift_sum", "preprocess", "postprocess", "fused_layers")
+"""What a query can do without; forget_enhance works when supports are learned.
+
+``fused_layers`` is what ``export/fused.py`` does.
+"""
+COMPARED = ("masked_pool", "masked_shift_sum", "preprocess", "postprocess", "forget_enhance")
+"""Kernels that are compared with the framework's own operations, alone."""
 
 GPU_TESTS = {
     "kernels": ("tests/kernels/test_gpu.py", "kernels by cuda.core and by torch's operators"),
@@ -130,13 +134,12 @@ def _rows() -> dict[str, Row]:
             group, f"`{name}` of 1080p, of the copy bandwidth", "floors", "%"
         )
     group = "Kernels against the framework's own operations"
-    for name in FUSED:
-        rows[f"fused/{name}"] = Row(group, f"`{name}`, faster by", "floors", "x")
+    for name in COMPARED:
+        rows[f"framework/{name}"] = Row(group, f"`{name}`, faster by", "floors", "x")
     what = "`masked_pool_resized`, one mask, than two products and `masked_pool`, faster by"
-    rows["fused/masked_pool_resized"] = Row(group, what, "floors", "x")
+    rows["framework/masked_pool_resized"] = Row(group, what, "floors", "x")
     for name in LEFT_OUT:
-        what = "what `export/fused.py` does" if name == "convolution_relu" else f"`{name}`"
-        rows[f"without/{name}"] = Row(group, f"a query without {what}", "ablation", "ms")
+        rows[f"without/{name}"] = Row(group, f"a query without `{name}`", "ablation", "ms")
     rows["without/kernels"] = Row(group, "a query without any of our kernels", "ablation", "ms")
     rows["without/graphs"] = Row(
         group, "a query without CUDA graphs, host to host", "ablation", "ms"

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from arnet.export.channels import align
 from arnet.export.fused import Products, fused
-from arnet.export.fusion import ShotFusion
 from arnet.export.operators import (
     ForgetEnhance,
     MaskedPool,
@@ -26,6 +25,7 @@ from arnet.export.operators import (
     Operator,
 )
 from arnet.export.precision import halve
+from arnet.export.shot_fusion import ShotFusion
 from arnet.export.stages import EncodeQuery, Stages
 from arnet.kernels.torch_operators import forget_enhance_stack
 from arnet.runtime.preprocessing import MEAN, STD
@@ -36,9 +36,12 @@ DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 
 REPLACEABLE = (
     "masked_pool", "masked_shift_sum", "forget_enhance", "preprocess", "postprocess",
-    "convolution_relu",
+    "fused_layers",
 )  # fmt: skip
-"""What can be left to the framework, to see what it brings: our kernels, and ``fused``."""
+"""What can be left to the framework, to see what it brings.
+
+Our kernels by name, and ``fused_layers``, all that ``arnet.export.fused`` does.
+"""
 
 
 def accelerated(
@@ -55,7 +58,7 @@ def accelerated(
     modules = halve(stages).modules if precision == "fp16" else copy.deepcopy(stages.modules)
     if precision == "fp16":
         align(modules["decode"])
-    if "convolution_relu" not in without:
+    if "fused_layers" not in without:
         modules = {name: fused(module) for name, module in modules.items()}
     for module in modules.values():
         _with_kernels(module, without)

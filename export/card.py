@@ -42,7 +42,7 @@ def model_card(checkpoint: Checkpoint, manifest: Manifest, parity: Parity) -> st
         f"| {item.stage} | {item.tensor} | {item.largest:.2g} | {item.p99:.2g} | {item.scale:.3g} |"
         for item in parity.stages
     ]
-    trained = checkpoint.info.get("trained_classes") or checkpoint.info.get("classes")
+    trained = checkpoint.info.get("trained_classes")
     classes = ", ".join(map(str, trained)) if isinstance(trained, list) else "see the checkpoint"
     return "\n".join(
         [

@@ -11,12 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from arnet.export import folding
-from arnet.export.fusion import shot_fusion
 from arnet.export.layout import Layout
 from arnet.export.operators import MaskedPool, MaskedShiftSum
+from arnet.export.shot_fusion import shot_fusion
 from arnet.export.terms import Places, TiledTerm, channels_of, first_convolution
 from arnet.modeling import ARNet
-from arnet.modeling.layers import masked_pool
+from arnet.modeling.layers import bias_of, masked_pool
 from arnet.modeling.mpm import MPM
 from arnet.modeling.prior import answers, compete, likenesses, nearest
 
@@ -80,7 +80,7 @@ class SecondHalf(nn.Module):
         self.conv2 = mpm.conv2
         last = folding.margin(mpm.conv3)
         self.products = folding.taps(last)
-        self.bias = nn.Parameter(folding.bias_of(last).clone())
+        self.bias = nn.Parameter(bias_of(last).clone())
 
     def forward(self, x: Tensor) -> Tensor:
         """The margins, of the type of ``x``."""

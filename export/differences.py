@@ -12,8 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from arnet.data.transforms import prepare
-from arnet.export.episodes import RealEpisode
+from arnet.export.episodes import RealEpisode, walk
 from arnet.export.stages import Stages
 from arnet.runtime.segmenter import Segmenter
 
@@ -60,33 +59,7 @@ def stage_differences(
                 )
             )
 
-    def run(stage: str, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        with torch.inference_mode():
-            results = stages.modules[stage](*(feeds[name] for name in stages.inputs(stage)))
-        results = results if isinstance(results, tuple) else (results,)
-        outputs = dict(zip(stages.outputs(stage), results, strict=True))
-        both(stage, {name: feeds[name] for name in stages.inputs(stage)}, outputs)
-        return outputs
-
-    def pixels(image: NDArray[np.uint8], mask: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
-        prepared, label = prepare(image, mask, stages.size)
-        both("preprocess", {"image": torch.from_numpy(image)}, {"pixels": prepared[None]})
-        return prepared[None], (label == 1).float()[None]
-
-    shots: dict[str, list[Tensor]] = {}
-    for image, mask in zip(episode.images, episode.masks, strict=True):
-        prepared, guide = pixels(image, mask)
-        features = run("encode_image", {"pixels": prepared})
-        for name, value in run("encode_support", {**features, "mask": guide}).items():
-            shots.setdefault(name, []).append(value)
-    given = {name: torch.cat(values) for name, values in shots.items()}
-    if "fuse_support" in stages.modules:
-        given.update(run("fuse_support", {"prototypes": given["prototype"]}))
-    prepared, _ = pixels(episode.query, episode.truth)
-    given.update(run("encode_query", run("encode_image", {"pixels": prepared})))
-    count = len(episode.images)
-    given["shares"] = torch.full((1, count), 1 / count)
-    margins = run("decode", given)["margins"]
+    margins = walk(stages, episode, both)["margins"]
     size = torch.tensor(episode.query.shape[:2])
     large = F.interpolate(margins[None], tuple(size.tolist()), mode="bilinear", align_corners=False)
     both("postprocess", {"margins": margins, "size": size}, {"probability": large[0].sigmoid()})

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from arnet.checkpoint import Checkpoint
 from arnet.data.episodes import EvaluationEpisodes
-from arnet.data.transforms import binary_mask
+from arnet.data.transforms import binary_mask, prepare
 from arnet.evaluation.data import data_config
+from arnet.export.stages import Stages
 from arnet.inputs import open_split
 from arnet.runtime.errors import AnnotationError, DataError
 from arnet.runtime.inference import ALL, read_classes
 
 MOST_SHOTS = 5
+
+Seen = Callable[[str, Mapping[str, Tensor], Mapping[str, Tensor]], None]
+"""Told of a stage that ran: its name, its inputs and its outputs."""
 
 
 @dataclass(frozen=True)
@@ -106,3 +112,37 @@ def from_dataset(
         )
         for episode in drawn
     ]
+
+
+@torch.inference_mode()
+def walk(stages: Stages, episode: RealEpisode, seen: Seen) -> dict[str, Tensor]:
+    """Take an episode through all stages; what ``decode`` gives.
+
+    Args:
+        stages: in float32.
+        episode: of one class.
+        seen: told of every stage, and of "preprocess", which is none of ``stages``.
+    """
+
+    def pixels(image: NDArray[np.uint8], mask: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+        prepared, label = prepare(image, mask, stages.size)
+        seen("preprocess", {"image": torch.from_numpy(image)}, {"pixels": prepared[None]})
+        return prepared[None], (label == 1).float()[None]
+
+    def run(stage: str, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        outputs = stages.run(stage, given)
+        seen(stage, {name: given[name] for name in stages.inputs(stage)}, outputs)
+        return outputs
+
+    shots = []
+    for image, mask in zip(episode.images, episode.masks, strict=True):
+        prepared, guide = pixels(image, mask)
+        features = run("encode_image", {"pixels": prepared})
+        shots.append(run("encode_support", {**features, "mask": guide}))
+    given = {name: torch.cat([shot[name] for shot in shots]) for name in shots[0]}
+    if "fuse_support" in stages.modules:
+        given |= run("fuse_support", {"prototypes": given["prototype"]})
+    prepared, _ = pixels(episode.query, episode.truth)
+    given |= run("encode_query", run("encode_image", {"pixels": prepared}))
+    given["shares"] = torch.full((1, len(shots)), 1 / len(shots))
+    return run("decode", given)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from arnet.export.parity import Parity, compare
 from arnet.export.precision import Compute, Store, census, halve, store_half
 from arnet.export.quantisation import quantise
 from arnet.export.stages import Stages, factorise
+from arnet.export.tensorrt.builder import Told
 from arnet.export.tensorrt.library import Toolchain
 from arnet.export.tensorrt.plans import PlanOptions, build_plans
 from arnet.export.tensorrt.precision import STORED, graphs_for
@@ -37,9 +38,6 @@ from arnet.runtime.preprocessing import MEAN, STD
 from arnet.runtime.segmenter import Segmenter
 from arnet.segmenter import TorchSegmenter
 from arnet.version import __version__
-
-Told = Callable[[str, int, int], None]
-"""Told of a step by name, of how much of it is done and of its total."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from arnet.modeling.layers import bias_of
+
 
 def fold_batch_norms(module: nn.Module) -> None:
     """Put every batch normalisation into the convolution registered right before it, in place."""
@@ -53,12 +55,6 @@ def taps(convolution: nn.Conv2d) -> nn.Conv2d:
     out, inputs = convolution.weight.shape[:2]
     weight = convolution.weight.permute(2, 3, 0, 1).reshape(9 * out, inputs, 1, 1)
     return _convolution(weight, None, 0)
-
-
-def bias_of(convolution: nn.Conv2d) -> Tensor:
-    """Its bias, which it must have."""
-    assert convolution.bias is not None
-    return convolution.bias
 
 
 def border_sums(convolution: nn.Conv2d) -> Tensor:

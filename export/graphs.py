@@ -53,12 +53,9 @@ def export_stages(
     }
     for name, module in stages.modules.items():
         inputs = [_input(stages, tensor, given) for tensor in stages.inputs(name)]
-        names = stages.outputs(name)
-        graphs[name] = to_onnx(module, inputs, names, custom_operators, opset)
+        graphs[name] = to_onnx(module, inputs, stages.outputs(name), custom_operators, opset)
         with torch.no_grad():
-            results = module(*(item.example for item in inputs))
-        results = results if isinstance(results, tuple) else (results,)
-        given.update(zip(names, results, strict=True))
+            given |= stages.run(name, {item.name: item.example for item in inputs})
     return {**graphs, "postprocess": postprocess_graph(stages.grid)}
 
 

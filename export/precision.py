@@ -13,9 +13,9 @@ import onnx
 import torch
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from arnet.export.fusion import ShotFusion
 from arnet.export.graphs import checked
 from arnet.export.resampling import Averaging
+from arnet.export.shot_fusion import ShotFusion
 from arnet.export.stages import Stages
 
 Compute = Literal["fp32", "fp16", "int8"]

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import torch
 from numpy.typing import NDArray
 from onnx import ModelProto
 from onnxruntime.quantization import (
@@ -23,9 +22,9 @@ from onnxruntime.quantization import (
     QuantType,
     quantize_static,
 )
+from torch import Tensor
 
-from arnet.data.transforms import prepare
-from arnet.export.episodes import RealEpisode
+from arnet.export.episodes import RealEpisode, walk
 from arnet.export.graphs import checked
 from arnet.export.stages import Stages
 
@@ -55,27 +54,12 @@ def calibration_feeds(stages: Stages, episodes: Sequence[RealEpisode]) -> dict[s
     """What each stage is fed in some episodes."""
     feeds: dict[str, list[Feeds]] = {name: [] for name in stages.modules}
 
-    @torch.inference_mode()
-    def run(stage: str, given: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        used = {name: given[name] for name in stages.inputs(stage)}
-        feeds[stage].append({name: value.numpy() for name, value in used.items()})
-        results = stages.modules[stage](*used.values())
-        results = results if isinstance(results, tuple) else (results,)
-        return dict(zip(stages.outputs(stage), results, strict=True))
+    def keep(stage: str, given: Mapping[str, Tensor], outputs: Mapping[str, Tensor]) -> None:
+        if stage in feeds:
+            feeds[stage].append({name: value.numpy() for name, value in given.items()})
 
     for episode in episodes:
-        shots = []
-        for image, mask in zip(episode.images, episode.masks, strict=True):
-            pixels, label = prepare(image, mask, stages.size)
-            features = run("encode_image", {"pixels": pixels[None]})
-            shots.append(run("encode_support", {**features, "mask": (label == 1).float()[None]}))
-        given = {name: torch.cat([shot[name] for shot in shots]) for name in shots[0]}
-        if "fuse_support" in stages.modules:
-            given |= run("fuse_support", {"prototypes": given["prototype"]})
-        pixels, _ = prepare(episode.query, episode.truth, stages.size)
-        given |= run("encode_query", run("encode_image", {"pixels": pixels[None]}))
-        given["shares"] = torch.full((1, len(shots)), 1 / len(shots))
-        run("decode", given)
+        walk(stages, episode, keep)
     return feeds
 
 

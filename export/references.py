@@ -29,9 +29,9 @@ from arnet.checkpoint import Checkpoint, load_checkpoint
 from arnet.export.graphs import Input, postprocess_graph, preprocess_graph, to_onnx
 from arnet.export.resampling import Averaging
 from arnet.export.torch_kernels import Options, TorchKernels
-from arnet.modeling import ARNet, Prediction, SupportState
+from arnet.modeling import ARNet, Prediction, SupportFeatures
 from arnet.modeling.layers import masked_pool
-from arnet.modeling.prior import prototypes
+from arnet.modeling.prior import prior_features
 from arnet.runtime.errors import ConfigError
 from arnet.runtime.segmentation import ClassMasks, FewShotSegmenter, Segmentation
 from arnet.runtime.tensors import check_supports, resize_nearest, sigmoid
@@ -122,7 +122,7 @@ class DrawnSegmenter:
             return state
         outputs = ["features", "small", "vectors", *["prior"] * bool(self.model.config.prior)]
         session = self._session(
-            "support", len(images), Support(self.model, self.size, self.grid), state, outputs
+            "support", len(images), DrawnSupport(self.model, self.size, self.grid), state, outputs
         )
         return dict(zip(outputs, session.run(outputs, state), strict=True))
 
@@ -137,7 +137,9 @@ class DrawnSegmenter:
         seconds = {"preprocess": time.perf_counter() - started}
         classes = {}
         part: nn.Module = (
-            Cached(self.model) if self.caches_support else Whole(self.model, self.size, self.grid)
+            DrawnQuery(self.model)
+            if self.caches_support
+            else DrawnEpisode(self.model, self.size, self.grid)
         )
         outputs = ["margins", "first", "supports"]
         for name, state in states.items():
@@ -197,7 +199,7 @@ class DrawnSegmenter:
         )
 
 
-class Support(nn.Module):
+class DrawnSupport(nn.Module):
     """(k, 3, S, S) pixels and (k, S, S) masks to F_s, M_s and V_s, as drawn."""
 
     def __init__(self, model: ARNet, size: int, grid: tuple[int, int]) -> None:
@@ -210,10 +212,10 @@ class Support(nn.Module):
         features, deep = self.model.reduction(maps), self.model.deepest(maps)
         small = self.average(masks)
         kept = features, small, masked_pool(features, small, self.model.config.pooling)
-        return kept if deep is None else (*kept, prototypes(deep, small))
+        return kept if deep is None else (*kept, prior_features(deep, small))
 
 
-class Cached(nn.Module):
+class DrawnQuery(nn.Module):
     """The query against kept features, as drawn."""
 
     def __init__(self, model: ARNet) -> None:
@@ -231,21 +233,21 @@ class Cached(nn.Module):
     ) -> tuple[Tensor, ...]:
         """Margins of q2 (1, h, w), q1 (1, h, w) and s (k, h, w)."""
         kept = (features, small, vectors) if prior is None else (features, small, vectors, prior)
-        state = SupportState(*(tensor[None] for tensor in kept))
+        state = SupportFeatures(*(tensor[None] for tensor in kept))
         query = self.model.encode_query(self.model.backbone(pixels))
         return _margins(self.model.decode(query, state))
 
 
-class Whole(nn.Module):
+class DrawnEpisode(nn.Module):
     """Everything in one graph, as drawn."""
 
     def __init__(self, model: ARNet, size: int, grid: tuple[int, int]) -> None:
         super().__init__()
-        self.support, self.cached = Support(model, size, grid), Cached(model)
+        self.support, self.query = DrawnSupport(model, size, grid), DrawnQuery(model)
 
     def forward(self, pixels: Tensor, images: Tensor, masks: Tensor) -> tuple[Tensor, ...]:
-        """Margins as ``Cached`` gives them."""
-        margins: tuple[Tensor, ...] = self.cached(pixels, *self.support(images, masks))
+        """Margins as ``DrawnQuery`` gives them."""
+        margins: tuple[Tensor, ...] = self.query(pixels, *self.support(images, masks))
         return margins
 
 

@@ -30,6 +30,7 @@ Which of these a configuration has is in ``layout``; the rest of ``decode`` is a
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -38,13 +39,13 @@ from torch import Tensor, nn
 
 from arnet.export import folding
 from arnet.export.decoder import Decode
-from arnet.export.fusion import shot_fusion
 from arnet.export.layout import Layout, layout_of
 from arnet.export.operators import MaskedPool, MaskedPoolResized, Operator
 from arnet.export.resampling import Averaging
+from arnet.export.shot_fusion import shot_fusion
 from arnet.export.terms import Places, TiledTerm, channels_of, first_convolution, first_convolutions
 from arnet.modeling import ARNet
-from arnet.modeling.prior import prototypes
+from arnet.modeling.prior import prior_features
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,12 @@ class Stages:
             "encode_query": self.layout.query,
             "decode": self.layout.outputs,
         }[stage]
+
+    def run(self, stage: str, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Run a stage, which takes its inputs out of ``given``; its outputs by name."""
+        results = self.modules[stage](*(given[name] for name in self.inputs(stage)))
+        results = results if isinstance(results, tuple) else (results,)
+        return dict(zip(self.outputs(stage), results, strict=True))
 
 
 def factorise(model: ARNet, size: int) -> Stages:
@@ -131,7 +138,7 @@ class EncodeSupport(nn.Module):
     self    W_q * F_s + b of MPM2; the query adds the rest
     attend  the same of ShotAttention
     refine  W_2 * f_u(V_s) + b of the MRM, for one shot alone
-    prior   what the prior compares with: prototypes of the deepest maps
+    prior   what the prior compares with: ``prior_features`` of the deepest maps
     """
 
     def __init__(self, model: ARNet, layout: Layout, size: int, grid: tuple[int, int]) -> None:
@@ -181,7 +188,7 @@ class EncodeSupport(nn.Module):
         if "refine" in self.names:
             tensors["refine"] = self.refine(vector)
         if deep is not None:
-            tensors["prior"] = prototypes(deep, guide).to(deep.dtype)
+            tensors["prior"] = prior_features(deep, guide).to(deep.dtype)
         return tuple(tensors[name] for name in self.names)
 
 

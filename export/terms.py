@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from arnet.export import folding
 from arnet.modeling import ARNet
+from arnet.modeling.layers import bias_of
 from arnet.modeling.mpm import MPM
 
 
@@ -18,7 +19,7 @@ class TiledTerm(nn.Module):
         sums = folding.border_sums(convolution)[:, :, start:]
         kinds, self.depth, inputs = sums.shape
         self.weight = nn.Parameter(sums.reshape(kinds * self.depth, inputs).T.contiguous())
-        self.bias = nn.Parameter(folding.bias_of(convolution).clone()) if bias else None
+        self.bias = nn.Parameter(bias_of(convolution).clone()) if bias else None
 
     def forward(self, vectors: Tensor) -> Tensor:
         """(N, C) to (N, 9, D)."""

@@ -104,12 +104,13 @@ class TorchKernels:
         dtype = DTYPES[options.precision]
         self.prepare = Preparation(size, dtype, "preprocess" not in options.without).to(self.device)
         self._kernel = "postprocess" not in options.without
-        self._runs: dict[str, Any] = dict(self.modules)
+        runs: dict[str, Any] = dict(self.modules)
         if options.compiled:
             for name in ("encode_image", "encode_query", "decode"):
-                self._runs[name] = torch.compile(
+                runs[name] = torch.compile(
                     self.modules[name], backend=options.compiled, dynamic=False
                 )
+        self._runs = replace(self.stages, modules=runs)
         self._replays: OrderedDict[Any, tuple[Replay, Any]] = OrderedDict()
         self._origin: dict[str, str] = {}
 
@@ -195,9 +196,7 @@ class TorchKernels:
 
     def run(self, stage: str, given: Mapping[str, Tensor]) -> State:
         """Run a stage; takes its inputs out of ``given``."""
-        results = self._runs[stage](*(given[name] for name in self.stages.inputs(stage)))
-        results = results if isinstance(results, tuple) else (results,)
-        return dict(zip(self.stages.outputs(stage), results, strict=True))
+        return self._runs.run(stage, given)
 
     def steps(
         self, states: Sequence[State], size: tuple[int, int], answer: str = "labels"

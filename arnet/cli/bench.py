@@ -134,13 +134,13 @@ def bench(
         raise ConfigError("there is no bundle to measure", "arnet bench BUNDLE, or --plot FILE")
     from arnet.runtime.benchmark import plot as picture
     from arnet.runtime.benchmark.result import write_result
-    from arnet.runtime.benchmark.run import Plan, run
+    from arnet.runtime.benchmark.run import Scope, run
     from arnet.runtime.benchmark.scenarios import SCENARIOS
     from arnet.runtime.benchmark.workload import read_workload
     from arnet.runtime.bundle import Bundle
 
     numbers = None if shots is None else _numbers("--shots", shots)
-    plan = Plan(
+    scope = Scope(
         numbers or (1, 5),
         _numbers("--classes", classes),
         _words("--scenario", scenario, SCENARIOS),
@@ -161,16 +161,16 @@ def bench(
         picture.check(out)
     opened = Bundle.open(bundle)
     manifest = opened.manifest
-    plan = plan.with_fixed_shots(manifest.shots, asked=numbers is not None)
+    scope = scope.with_fixed_shots(manifest.shots, asked=numbers is not None)
     if decode and synthetic:
         raise ConfigError("noise is in no file that --decode could read", "leave --decode out")
-    workload = read_workload(support, query, plan.shots, plan.classes, synthetic)
+    workload = read_workload(support, query, scope.shots, scope.classes, synthetic)
     with console.progress_bar() as bar:
         task = bar.add_task("", total=None)
         result = run(
             _contenders(opened, engine, threads, names, checkpoint, device, ablate),
             workload,
-            plan,
+            scope,
             reference=next((name for name in names if name in TORCH), None),
             parity=None if manifest.parity is None else dict(manifest.parity),
             command=shlex.join(["arnet", *sys.argv[1:]]),

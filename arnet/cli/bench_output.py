@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -16,8 +15,7 @@ if TYPE_CHECKING:
 def drawn(path: Path) -> None:
     """Say where a picture is and how to look at it."""
     console.out.print(f"\nDrawn to {path}")
-    viewer = {"darwin": "open", "win32": "start"}.get(sys.platform, "xdg-open")
-    console.next_command(viewer, path)
+    console.next_is_to_view(path)
 
 
 def show(result: BenchmarkResult) -> None:

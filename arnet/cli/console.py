@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -45,6 +46,11 @@ def next_command(*words: object) -> None:
     """The last line of a command: what to type next, its words quoted for the shell."""
     out.print("\nNext:", style="bold", end=" ")
     out.print(shlex.join(str(word) for word in words))
+
+
+def next_is_to_view(path: Path) -> None:
+    """The last line of a command that made pictures: how to look at them."""
+    next_command({"darwin": "open", "win32": "start"}.get(sys.platform, "xdg-open"), path)
 
 
 def split_words(text: str) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -171,8 +170,7 @@ def infer(
         written = inference.segment_photographs(
             segmenter, learned, queries, out, Outputs(prob, figure)
         )
-    viewer = {"darwin": "open", "win32": "start"}.get(sys.platform, "xdg-open")
-    console.next_command(viewer, written)
+    console.next_is_to_view(written)
 
 
 def _one_of(options: Mapping[str, object], what: str) -> None:

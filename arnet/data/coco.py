@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from arnet.data.dataset import (
-    IGNORE,
     Novel,
     SegmentationDataset,
     Split,
@@ -24,6 +23,7 @@ from arnet.data.dataset import (
 )
 from arnet.data.files import require_files
 from arnet.data.scan import Presence, Scan, cached_scan, files_key
+from arnet.runtime.annotations.common import IGNORE
 from arnet.runtime.errors import DataError, MissingDependencyError, install
 from arnet.runtime.images import read_image
 

@@ -17,9 +17,6 @@ import numpy as np
 from arnet.data.scan import Scan
 from arnet.runtime.errors import DataError
 
-IGNORE = 255
-"""Index of pixels that belong to no class and are neither trained on nor scored."""
-
 Split = Literal["train", "val"]
 Novel = Literal["background", "drop"]
 

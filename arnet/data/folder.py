@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from arnet.data.dataset import (
-    IGNORE,
     Novel,
     SegmentationDataset,
     Split,
@@ -19,6 +18,7 @@ from arnet.data.dataset import (
 )
 from arnet.data.files import FileSource, read_lines, require_equal_sizes, require_files, some
 from arnet.data.scan import AreaFilter
+from arnet.runtime.annotations.common import IGNORE
 from arnet.runtime.errors import DataError
 from arnet.runtime.images import IMAGE_SUFFIXES, images_in, read_mask
 

@@ -11,7 +11,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from arnet.config import AugmentConfig
-from arnet.data.dataset import IGNORE
+from arnet.runtime.annotations.common import IGNORE
 from arnet.runtime.errors import ConfigError
 from arnet.runtime.preprocessing import MEAN, STD
 

@@ -15,7 +15,6 @@ import numpy as np
 from arnet.config import MemberConfig
 from arnet.data.coco import coco
 from arnet.data.dataset import (
-    IGNORE,
     ImageSource,
     Novel,
     SegmentationDataset,
@@ -27,6 +26,7 @@ from arnet.data.davis import davis
 from arnet.data.folder import folder
 from arnet.data.pascal import pascal
 from arnet.data.scan import Presence, Scan
+from arnet.runtime.annotations.common import IGNORE
 from arnet.runtime.errors import DataError
 
 MEMBERS: dict[str, Callable[..., SegmentationDataset]] = {

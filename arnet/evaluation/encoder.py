@@ -20,7 +20,7 @@ from arnet.evaluation.reading import Reader
 from arnet.inputs import InputSource
 from arnet.modeling import ARNet
 from arnet.modeling.prior import answers, nearest, unit_cells
-from arnet.modeling.state import FirstMasks, QueryFeatures, SupportState
+from arnet.modeling.state import FirstMasks, QueryFeatures, SupportFeatures
 from arnet.runtime.annotations.shapes import boxes_from_mask
 
 Annotation = Literal["mask", "box"]
@@ -54,10 +54,10 @@ class Encoder:
 
         return self._recent.get(("query", image_id), make)
 
-    def supports(self, episode: Episode, annotation: Annotation) -> tuple[SupportState, Tensor]:
+    def supports(self, episode: Episode, annotation: Annotation) -> tuple[SupportFeatures, Tensor]:
         """The state of an episode's supports (B = 1), and their labels (k, S, S), 0, 1 or 255."""
         read = [self._support(name, episode.class_id, annotation) for name in episode.supports]
-        state = reduce(SupportState.add, (state for state, _ in read))
+        state = reduce(SupportFeatures.add, (state for state, _ in read))
         return state, torch.stack([labels for _, labels in read])
 
     def first_masks(self, episode: Episode, annotation: Annotation) -> FirstMasks:
@@ -101,8 +101,8 @@ class Encoder:
 
     def _support(
         self, image_id: str, class_id: int, annotation: Annotation
-    ) -> tuple[SupportState, Tensor]:
-        def make() -> tuple[SupportState, Tensor]:
+    ) -> tuple[SupportFeatures, Tensor]:
+        def make() -> tuple[SupportFeatures, Tensor]:
             features, mask = self.reader.read(image_id, self.precision)
             labels = torch.from_numpy(binary_mask(mask, class_id))[None]
             guides = guide_masks(labels, annotation).to(self.device)

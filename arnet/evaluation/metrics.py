@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from arnet.data.dataset import IGNORE
+from arnet.runtime.annotations.common import IGNORE
 
 Border = Literal["ignore", "background"]
 

@@ -7,16 +7,15 @@ goes in and out.
 
 from arnet.modeling.arnet import ARNet
 from arnet.modeling.backbone import Backbone, load_backbone_weights
-from arnet.modeling.losses import IGNORE, Losses, arnet_loss
-from arnet.modeling.state import Prediction, SupportState
+from arnet.modeling.losses import Losses, arnet_loss
+from arnet.modeling.state import Prediction, SupportFeatures
 
 __all__ = [
-    "IGNORE",
     "ARNet",
     "Backbone",
     "Losses",
     "Prediction",
-    "SupportState",
+    "SupportFeatures",
     "arnet_loss",
     "load_backbone_weights",
 ]

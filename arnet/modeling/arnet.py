@@ -4,7 +4,7 @@
     query (F_q, q1)    -> MPM2 -> s, the support's mask, re-predicted
     q1, s, V_s         -> MRM  -> q2, the query's refined mask
 
-One state, two verbs: ``encode_support(images, masks) -> SupportState`` and
+One state, two verbs: ``encode_support(images, masks) -> SupportFeatures`` and
 ``segment(query, state) -> Prediction``. Training and evaluation use the same through ``forward``,
 which starts from the backbone's features, so that these can be cached.
 """
@@ -23,8 +23,8 @@ from arnet.modeling.cmm import CMM
 from arnet.modeling.layers import masked_pool, resize_mask
 from arnet.modeling.mpm import MPM
 from arnet.modeling.mrm import MRM
-from arnet.modeling.prior import compete, likeness, prototypes, similarity
-from arnet.modeling.state import FirstMasks, Prediction, QueryFeatures, SupportState
+from arnet.modeling.prior import compete, likeness, prior_features, similarity
+from arnet.modeling.state import FirstMasks, Prediction, QueryFeatures, SupportFeatures
 from arnet.runtime.errors import ConfigError
 
 
@@ -101,7 +101,7 @@ class ARNet(nn.Module):
         """
         return self.decode(self.encode_query(query), self.encode_features(support, support_masks))
 
-    def encode_support(self, images: Tensor, masks: Tensor) -> SupportState:
+    def encode_support(self, images: Tensor, masks: Tensor) -> SupportFeatures:
         """Learn a class from k photographs.
 
         Args:
@@ -113,7 +113,7 @@ class ARNet(nn.Module):
         """
         return self.encode_features(self.backbone(images)[None], masks[None])
 
-    def segment(self, query: Tensor, states: dict[str, SupportState]) -> dict[str, Prediction]:
+    def segment(self, query: Tensor, states: dict[str, SupportFeatures]) -> dict[str, Prediction]:
         """Segment several classes in one query, whose features are computed once.
 
         Where ``config.competes``, they compete for what several of them find.
@@ -134,25 +134,25 @@ class ARNet(nn.Module):
         """The channels of the backbone's last layer, which the prior compares; None without it."""
         return features[:, -self.backbone.widths[-1] :] if self.config.prior else None
 
-    def encode_features(self, support: Tensor, masks: Tensor) -> SupportState:
+    def encode_features(self, support: Tensor, masks: Tensor) -> SupportFeatures:
         """A state from the backbone's features (B, k, C, h, w) and masks (B, k, H, W)."""
         batch, shots = support.shape[:2]
         deep = self.deepest(support.flatten(0, 1))
         features = self.reduction(support.flatten(0, 1))
         small = resize_mask(masks.flatten(0, 1), features.shape[-2:])
         vectors = masked_pool(features, small, self.config.pooling)
-        return SupportState(
+        return SupportFeatures(
             features.unflatten(0, (batch, shots)),
             small.unflatten(0, (batch, shots)),
             vectors.unflatten(0, (batch, shots)),
-            None if deep is None else prototypes(deep, small).unflatten(0, (batch, shots)),
+            None if deep is None else prior_features(deep, small).unflatten(0, (batch, shots)),
         )
 
-    def decode(self, query: QueryFeatures, state: SupportState) -> Prediction:
+    def decode(self, query: QueryFeatures, state: SupportFeatures) -> Prediction:
         """The three masks, from the query's features and a state."""
         return self.refine(query, state, *self.first_masks(query, state), self.prior(query, state))
 
-    def first_masks(self, query: QueryFeatures, state: SupportState) -> FirstMasks:
+    def first_masks(self, query: QueryFeatures, state: SupportFeatures) -> FirstMasks:
         """Logits q1 and s.
 
         Those of a support depend on the query and on itself, not on the other supports.
@@ -170,7 +170,7 @@ class ARNet(nn.Module):
         q1, s = (None if maps is None else maps.unflatten(0, (-1, shots)) for maps in (q1, s))
         return q1, s
 
-    def prior(self, query: QueryFeatures, state: SupportState) -> Tensor | None:
+    def prior(self, query: QueryFeatures, state: SupportFeatures) -> Tensor | None:
         """The prior's similarity map (B, 1, h, w); None where the model has no prior."""
         if query.deep is None or state.prior is None:
             return None
@@ -179,7 +179,7 @@ class ARNet(nn.Module):
     def refine(
         self,
         query: QueryFeatures,
-        state: SupportState,
+        state: SupportFeatures,
         q1: Tensor | None,
         s: Tensor | None,
         prior: Tensor | None,
@@ -197,7 +197,7 @@ class ARNet(nn.Module):
         return Prediction(q1, s, self._refine(query, state, maps_of(q1), maps_of(s), prior))
 
     def _compete(
-        self, query: QueryFeatures, states: dict[str, SupportState], found: dict[str, Prediction]
+        self, query: QueryFeatures, states: dict[str, SupportFeatures], found: dict[str, Prediction]
     ) -> dict[str, Prediction]:
         """The same with the foreground of q2 lowered where another class is likelier."""
         assert query.deep is not None
@@ -227,7 +227,7 @@ class ARNet(nn.Module):
     def _refine(
         self,
         query: QueryFeatures,
-        state: SupportState,
+        state: SupportFeatures,
         q1: Tensor,
         s: Tensor,
         prior: Tensor | None,

@@ -9,6 +9,8 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from arnet.modeling.layers import bias_of
+
 Start = Literal["last", "mean"]
 """What an untrained CMM is near to."""
 
@@ -32,8 +34,8 @@ class ForgetEnhanceBlock(nn.Module):
         self.forget = nn.Conv1d(channels, channels, kernel, dilation=dilation)
         self.update = nn.Conv1d(channels, channels, kernel, dilation=dilation)
         self.enhance = nn.Conv1d(channels, channels, kernel, dilation=dilation)
-        nn.init.constant_(_bias(self.forget), gate_bias)
-        nn.init.constant_(_bias(self.enhance), -gate_bias)
+        nn.init.constant_(bias_of(self.forget), gate_bias)
+        nn.init.constant_(bias_of(self.enhance), -gate_bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """One block over (N, C, k); same shape."""
@@ -87,13 +89,8 @@ def _start_at_mean(block: ForgetEnhanceBlock, share: float) -> None:
     """
     for gate in (block.forget, block.enhance):
         nn.init.zeros_(gate.weight)
-        nn.init.constant_(_bias(gate), math.log(share / (1 - share)))
-    nn.init.zeros_(_bias(block.update))
+        nn.init.constant_(bias_of(gate), math.log(share / (1 - share)))
+    nn.init.zeros_(bias_of(block.update))
     nn.init.zeros_(block.update.weight)
     for tap in range(block.update.kernel_size[0] - 1):  # the last tap is the shot itself
         nn.init.eye_(block.update.weight.data[:, :, tap])
-
-
-def _bias(convolution: nn.Conv1d) -> Tensor:
-    assert convolution.bias is not None
-    return convolution.bias

@@ -15,6 +15,12 @@ AREA_EPSILON = 5e-4
 """Added to the area of a mask, in cells, so that an empty mask pools to zero (CANet)."""
 
 
+def bias_of(convolution: nn.Conv1d | nn.Conv2d) -> Tensor:
+    """Its bias, which it must have."""
+    assert convolution.bias is not None
+    return convolution.bias
+
+
 def convolution_block(
     in_channels: int,
     out_channels: int,

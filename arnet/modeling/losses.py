@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from arnet.modeling.state import Prediction
+from arnet.runtime.annotations.common import IGNORE
 
-IGNORE = 255
 _HEAVIEST = 50.0
 """Weight at which an object that covers less of the image gains no more."""
 

@@ -35,8 +35,8 @@ _ENOUGH = 0.5
 """Cells of the query, taken for the object, that count half as much as the supports."""
 
 
-def prototypes(deep: Tensor, masks: Tensor) -> Tensor:
-    """Prototypes of supports: of the object, and of its surroundings.
+def prior_features(deep: Tensor, masks: Tensor) -> Tensor:
+    """What the prior keeps of supports: prototypes of the object, and of its surroundings.
 
     Cells under the mask that look like the surroundings count less: a box holds some of them.
 
@@ -64,24 +64,24 @@ def prototypes(deep: Tensor, masks: Tensor) -> Tensor:
         return torch.cat([whole, local.mT], dim=2)
 
 
-def similarity(deep: Tensor, prototypes: Tensor) -> Tensor:
+def similarity(deep: Tensor, prior_features: Tensor) -> Tensor:
     """Similarity to the object minus that to its surroundings, the sum of both answers.
 
     Args:
         deep: features (N, C, h, w) of the queries, at least 0.
-        prototypes: (N, k, 2, 1 + L, C), of the k supports of a class.
+        prior_features: (N, k, 2, 1 + L, C), of the k supports of a class.
 
     Returns:
         (N, 1, h, w), from -4 to 4, in practice within 0.5 of 0; float32.
     """
     with _exact(deep):
-        return answers(*_compared(deep, prototypes)).view(-1, 1, *deep.shape[-2:])
+        return answers(*_compared(deep, prior_features)).view(-1, 1, *deep.shape[-2:])
 
 
-def likeness(deep: Tensor, prototypes: Tensor) -> Tensor:
+def likeness(deep: Tensor, prior_features: Tensor) -> Tensor:
     """Similarity to the object, whatever surrounds it; arguments and result as above."""
     with _exact(deep):
-        return likenesses(*_compared(deep, prototypes)).view(-1, 1, *deep.shape[-2:])
+        return likenesses(*_compared(deep, prior_features)).view(-1, 1, *deep.shape[-2:])
 
 
 def compete(margins: Tensor, likeness: Tensor) -> Tensor:
@@ -161,13 +161,13 @@ def _exact(deep: Tensor) -> torch.autocast:
     return torch.autocast(deep.device.type, enabled=False)
 
 
-def _compared(deep: Tensor, prototypes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _compared(deep: Tensor, prior_features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Cells (N, C, h * w), global prototypes (N, 2, C) and nearest similarity (N, 2, h * w)."""
-    cells, prototypes = unit_cells(deep), prototypes.float()
-    shots = prototypes.shape[1]
+    cells, prior_features = unit_cells(deep), prior_features.float()
+    shots = prior_features.shape[1]
     each = cells[:, None].expand(-1, shots, -1, -1).flatten(0, 1)
-    near = nearest(prototypes[:, :, :, 1:].flatten(0, 1), each).unflatten(0, (-1, shots))
-    return cells, prototypes[:, :, :, 0].mean(dim=1), near.amax(dim=1)
+    near = nearest(prior_features[:, :, :, 1:].flatten(0, 1), each).unflatten(0, (-1, shots))
+    return cells, prior_features[:, :, :, 0].mean(dim=1), near.amax(dim=1)
 
 
 def _windows(maps: Tensor) -> Tensor:

@@ -9,14 +9,14 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class SupportState:
+class SupportFeatures:
     """What the model keeps of k supports; a plain value.
 
     Attributes:
         features: F_s, reduced (B, k, C, h, w).
         masks: M_s at feature size (B, k, 1, h, w), from 0 to 1.
         vectors: V_s (B, k, C).
-        prior: prototypes (B, k, 2, 1 + L, C') of the frozen deepest layer, as
+        prior: ``prior_features`` (B, k, 2, 1 + L, C') of the frozen deepest layer, as
             ``arnet.modeling.prior`` makes them; None without ``config.prior``.
     """
 
@@ -30,12 +30,12 @@ class SupportState:
         """The number k of supports."""
         return self.features.shape[1]
 
-    def add(self, other: SupportState) -> SupportState:
+    def add(self, other: SupportFeatures) -> SupportFeatures:
         """A state with the supports of this one, then those of the other."""
         prior = None
         if self.prior is not None and other.prior is not None:
             prior = torch.cat([self.prior, other.prior], dim=1)
-        return SupportState(
+        return SupportFeatures(
             torch.cat([self.features, other.features], dim=1),
             torch.cat([self.masks, other.masks], dim=1),
             torch.cat([self.vectors, other.vectors], dim=1),

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from arnet.data.dataset import IGNORE
+from arnet.runtime.annotations.common import IGNORE
 from arnet.training.batches import Batch
 
 CLUSTERS = (3, 8)

@@ -16,8 +16,8 @@ from arnet.export.tensorrt.profiles import Profile
 from arnet.runtime.engines.complaints import logger_of
 from arnet.runtime.errors import BuildError
 
-Step = Callable[[str, int, int], None]
-"""Told of a phase of the build by name, of its steps done and of their number."""
+Told = Callable[[str, int, int], None]
+"""Told of a step by name, of how much of it is done and of its total."""
 
 _WORKSPACE = 4 << 30
 _LEVEL = 3  # TensorRT's own default; level 0 would not use the timing cache
@@ -50,7 +50,7 @@ class Progress:
         failure: why it was cancelled, unless the user did.
     """
 
-    told: Step
+    told: Told
     cancelled: bool = False
     failure: Exception | None = None
 

@@ -12,7 +12,7 @@ import onnx
 from onnx import ModelProto
 
 from arnet.export.bundle import interface
-from arnet.export.tensorrt.builder import Progress, Settings, Step, build_plan, interruptible
+from arnet.export.tensorrt.builder import Progress, Settings, Told, build_plan, interruptible
 from arnet.export.tensorrt.graphs import convolutions, for_plugins, plugin_nodes
 from arnet.export.tensorrt.inspection import Layer, census, check_built, inspect
 from arnet.export.tensorrt.library import Toolchain
@@ -51,7 +51,7 @@ def build_plans(
     models: Mapping[str, ModelProto],
     options: PlanOptions,
     sizes: Sizes,
-    told: Step = lambda phase, done, total: None,
+    told: Told = lambda phase, done, total: None,
 ) -> tuple[PlanSet, dict[str, bytes]]:
     """Build the plans of a bundle.
 
@@ -116,7 +116,7 @@ def _check_driver(tools: Toolchain, plugins: Sequence[str], capability: tuple[in
         )
 
 
-def _of_stage(name: str, told: Step) -> Step:
+def _of_stage(name: str, told: Told) -> Told:
     return lambda phase, done, total: told(f"{name}: {phase}", done, total)
 
 

@@ -15,6 +15,9 @@ from arnet.runtime.errors import AnnotationError
 
 Kind = Literal["mask", "box"]
 
+IGNORE = 255
+"""Value of pixels that belong to no class and are neither trained on nor scored."""
+
 
 @dataclass(frozen=True)
 class Annotation:

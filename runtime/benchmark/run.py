@@ -39,7 +39,7 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Plan:
+class Scope:
     """What to measure.
 
     Attributes:
@@ -62,12 +62,12 @@ class Plan:
     fixed_shots: int | None = None
     memory: bool = True
 
-    def with_fixed_shots(self, fixed: int | None, asked: bool) -> Plan:
+    def with_fixed_shots(self, fixed: int | None, asked: bool) -> Scope:
         """The same for a model that takes one number of shots and no other.
 
         Args:
             fixed: that number; None for a model that takes any.
-            asked: whether the numbers of this plan were asked for.
+            asked: whether the numbers of this scope were asked for.
 
         Raises:
             ConfigError: others were asked for.
@@ -86,7 +86,7 @@ class Plan:
 def run(
     contenders: Sequence[Contender],
     workload: Workload,
-    plan: Plan,
+    scope: Scope,
     reference: str | None = None,
     parity: dict[str, Any] | None = None,
     command: str = "",
@@ -98,7 +98,7 @@ def run(
     Args:
         contenders: the first is the one the others are compared with in time: the bundle.
         workload: the photographs.
-        plan: what to measure.
+        scope: what to measure.
         reference: the one the others are compared with in accuracy; None for none.
         parity: what the bundle says of its own parity.
         command: what was typed, for the record.
@@ -112,19 +112,19 @@ def run(
     opened = []
     for number, contender in enumerate(contenders):
         progress(f"opening {contender.name}", number, len(contenders))
-        first = workload.episode(plan.shots[0], plan.classes[0])
+        first = workload.episode(scope.shots[0], scope.classes[0])
         opened.append(open_contender(contender, first, workload.queries[0]))
     on_gpu = {one.name: on_a_gpu(one.segmenter.describe()) for one in opened}
-    sampling = Sampling.suited(any(on_gpu.values()), plan.duration, plan.min_samples)
-    accuracy = _accuracy(opened, workload, plan, reference, progress)
+    sampling = Sampling.suited(any(on_gpu.values()), scope.duration, scope.min_samples)
+    accuracy = _accuracy(opened, workload, scope, reference, progress)
     began = ProcessorTimes.now()
     with Watch() if any(on_gpu.values()) else nullcontext() as watch:
-        measurements = _measure(opened, workload, plan, sampling, progress)
+        measurements = _measure(opened, workload, scope, sampling, progress)
     environment["gpu_during"] = None if watch is None else watch.summary()
     environment["cores_used"] = ProcessorTimes.now().cores_since(began)
     environment["load_average_after"] = load_average()
     environment["gpu_after"] = describe_gpu()
-    memory = _memory(contenders, workload, plan, progress)
+    memory = _memory(contenders, workload, scope, progress)
     records = [
         ContenderRecord(
             one.name,
@@ -140,10 +140,10 @@ def run(
     return BenchmarkResult(
         command,
         {
-            "scenarios": list(plan.scenarios),
-            "shots": list(plan.shots),
-            "classes": list(plan.classes),
-            "decode": plan.decode,
+            "scenarios": list(scope.scenarios),
+            "shots": list(scope.shots),
+            "classes": list(scope.classes),
+            "decode": scope.decode,
             **asdict(sampling),
         },
         {
@@ -159,7 +159,7 @@ def run(
         measurements,
         reference,
         parity,
-        workload.notes(plan.shots, plan.classes),
+        workload.notes(scope.shots, scope.classes),
         [*doubts, *caveats(measurements, environment, on_gpu, sampling.min_samples)],
     )
 
@@ -173,18 +173,18 @@ def on_a_gpu(description: Mapping[str, Any]) -> bool:
 def _measure(
     opened: Sequence[Opened],
     workload: Workload,
-    plan: Plan,
+    scope: Scope,
     sampling: Sampling,
     progress: Progress,
 ) -> list[Measurement]:
-    cells = list(product(plan.shots, plan.classes, plan.scenarios))
+    cells = list(product(scope.shots, scope.classes, scope.scenarios))
     measurements = []
     for number, (shots, classes, scenario) in enumerate(cells):
         what = f"{scenario}, shots {shots}, classes {classes}"
         progress(what, number, len(cells))
         supports = workload.episode(shots, classes)
         calls = {
-            one.name: call_of(scenario, one.segmenter, supports, workload.queries, plan.decode)
+            one.name: call_of(scenario, one.segmenter, supports, workload.queries, scope.decode)
             for one in opened
             if applies(scenario, one)
         }
@@ -205,11 +205,11 @@ def _measure(
 def _accuracy(
     opened: Sequence[Opened],
     workload: Workload,
-    plan: Plan,
+    scope: Scope,
     reference: str | None,
     progress: Progress,
 ) -> dict[str, Accuracy]:
-    questions = cases(workload, plan.fixed_shots)
+    questions = cases(workload, scope.fixed_shots)
     if reference is None:  # without a reference, only known masks tell anything
         questions = [case for case in questions if case.truth is not None]
     return compare(
@@ -221,13 +221,13 @@ def _accuracy(
 
 
 def _memory(
-    contenders: Sequence[Contender], workload: Workload, plan: Plan, progress: Progress
+    contenders: Sequence[Contender], workload: Workload, scope: Scope, progress: Progress
 ) -> dict[str, dict[str, int] | str]:
     found: dict[str, dict[str, int] | str] = {}
-    supports = workload.episode(plan.fixed_shots or MEMORY_SHOTS, 1)
+    supports = workload.episode(scope.fixed_shots or MEMORY_SHOTS, 1)
     for number, one in enumerate(contenders):
         progress(f"memory of {one.name}", number, len(contenders))
-        why_not = one.no_memory if plan.memory else "not asked for"
+        why_not = one.no_memory if scope.memory else "not asked for"
         found[one.name] = why_not or peak_memory(one, supports, workload.queries[0])
     return found
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from arnet.runtime.errors import ConfigError
 from arnet.runtime.images import find_images, read_image
-from arnet.runtime.supports import UNNAMED, Support, read_support_classes
+from arnet.runtime.inference import ALL, read_classes
+from arnet.runtime.supports import Support
 
 MOST_QUERIES = 64
 """Photographs that are kept decoded in memory; of more, these many are taken at equal distances."""
@@ -103,7 +104,7 @@ def read_workload(
         synthetic: noise, in place of photographs.
 
     Raises:
-        AnnotationError: see ``read_support_classes``.
+        AnnotationError: see ``read_classes``.
         ConfigError: neither photographs nor noise were asked for, or both.
         ImageError: there are no photographs to segment, or one cannot be read.
     """
@@ -122,9 +123,7 @@ def read_workload(
     paths = find_images(query)
     if len(paths) > MOST_QUERIES:
         paths = [paths[i * len(paths) // MOST_QUERIES] for i in range(MOST_QUERIES)]
-    by_class = read_support_classes(support)
-    if list(by_class) == [UNNAMED]:
-        by_class = {support.resolve().name: by_class[UNNAMED]}
+    by_class = read_classes(support, [ALL], "as-is")
     return Workload(by_class, [Photograph(path, read_image(path)) for path in paths])
 
 

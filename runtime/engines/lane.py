@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from arnet.kernels.catalogue import POSTPROCESS_LABELS
 from arnet.kernels.launch import Prepared
 from arnet.runtime.bundle import TensorInfo
+from arnet.runtime.device.captured_work import CapturedWork
 from arnet.runtime.device.marks import Marks
-from arnet.runtime.device.replay import Replay
 from arnet.runtime.device.tensor import ALIGNMENT, DeviceTensor
 from arnet.runtime.engines.engine import QueryAnswer
 from arnet.runtime.engines.kit import Kit
@@ -80,7 +80,7 @@ class Lane:
         query = self._sizes[key]
         np.copyto(query.image, image)
         self.stream.record(self._begun)
-        query.replay.run()
+        query.work.run()
         self.stream.record(self._done)
         self._last = query
 
@@ -140,8 +140,8 @@ class Query:
 
     Attributes:
         image: (H, W, 3) uint8, pinned: where the next photograph is put.
-        replay: all of the work. It refers back to this, so memory is only given back at once after
-            ``close``.
+        work: all of it, to be captured. It refers back to this, so memory is only given back at
+            once after ``close``.
     """
 
     def __init__(self, lane: Lane, height: int, width: int, labels: bool) -> None:
@@ -160,11 +160,11 @@ class Query:
         else:
             self._probabilities(height, width)
         self._place()
-        self.replay = Replay(driver, lane.stream, self._enqueue, kit.graphs)
+        self.work = CapturedWork(driver, lane.stream, self._enqueue, kit.graphs)
 
     def close(self) -> None:
         """Wait and free the graph; the memory goes with the last reference."""
-        self.replay.close()
+        self.work.close()
 
     def maps(self) -> dict[str, list[NDArray[Any]]]:
         """Those of the answer, as views; the next query overwrites them."""

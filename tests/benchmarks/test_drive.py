@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import drive
-from benchmarks.drive import Step, run_step
+from benchmarks.drive import Program, run_step
 from benchmarks.recorder import Recorder, first_line
 from benchmarks.report import found, page
 
@@ -40,10 +40,10 @@ def step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(drive.__file__).parents[1]}")
 
-    def make(end: str, limit: float = 60) -> Step:
+    def make(end: str, limit: float = 60) -> Program:
         name = f"step_{end.replace(' ', '_')}"
         (tmp_path / f"{name}.py").write_text(f"{BEGIN}{ENDS[end]}\nmain(work)\n")
-        return Step(name, limit)
+        return Program(name, limit)
 
     return make
 

@@ -92,6 +92,29 @@ def test_golden_numbers(value: float, text: str) -> None:
     assert number(value) == text
 
 
+@pytest.mark.parametrize(
+    ("target", "value", "text"),
+    [
+        (("<=", 1.0), 1.0029, "1.003"),
+        (("<=", 1.0), 1.00004, "1.00004"),
+        (("<=", 1.0), 0.9996, "1"),  # which reaches it as well
+        (("<", 20.0), 19.98, "19.98"),
+        ((">=", 60.0), 59.97, "59.97"),
+        (("<=", 500.0), 500.2, "500.2"),
+        (("<=", 1e-3), 1.0004e-3, "0.0010004"),
+        (("<=", 1.0), float("nan"), "nan"),
+        (None, 1.0029, "1"),
+    ],
+)
+def test_a_number_is_on_the_side_of_its_target_that_the_verdict_says(
+    target: tuple[str, float] | None, value: float, text: str
+) -> None:
+    row = Row("", "", "query", "ms", target)
+    passed = verdict(row, value)
+    assert verdict(row, float(text)) == passed
+    assert f"| {text} ms |" in line(row, {"value": value, "passed": passed})
+
+
 def test_a_step_that_ended_before_a_row_explains_it() -> None:
     given = results(query__device={"value": 0.5, "passed": True, "detail": ""})
     given["steps"]["query"] |= {"status": "stopped", "error": "stopped after 110 s"}

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from arnet.evaluation.reading import BUDGET, ENTRY, Recent, size_of
-from arnet.modeling.state import SupportState
+from arnet.modeling.state import SupportFeatures
 
 
 def test_the_one_not_asked_for_the_longest_goes_first():
@@ -48,7 +48,7 @@ def test_nothing_is_kept_for_free():
 
 def test_what_is_counted():
     features = torch.zeros(1, 2, 3, 4, 4)
-    state = SupportState(features, features[:, :, :1].clone(), torch.zeros(1, 2, 3))
+    state = SupportFeatures(features, features[:, :, :1].clone(), torch.zeros(1, 2, 3))
     assert size_of(state) == 4 * (96 + 32 + 6)
     assert size_of((features.bfloat16(), None, np.zeros((5, 5), np.uint8))) == 2 * 96 + 25
     assert size_of(features[:, :1]) == size_of(features), "a view keeps all of it"

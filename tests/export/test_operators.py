@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from arnet.export import folding
-from arnet.export.fusion import ShotFusion
 from arnet.export.operators import (
     DOMAIN,
     ForgetEnhance,
@@ -16,6 +15,7 @@ from arnet.export.operators import (
     Operator,
     operators_of,
 )
+from arnet.export.shot_fusion import ShotFusion
 from arnet.export.terms import Places
 from arnet.modeling.cmm import CMM
 from arnet.modeling.layers import masked_pool, resize_mask

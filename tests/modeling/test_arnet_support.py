@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from arnet.modeling import SupportState
+from arnet.modeling import SupportFeatures
 
 SIDE = 33
 
@@ -65,7 +65,7 @@ def test_segment_is_forward_from_the_features(make_model, photographs):
     query = torch.randn(1, 3, SIDE, SIDE)
     with torch.no_grad():
         state = model.encode_support(images, masks)
-        assert isinstance(state, SupportState)
+        assert isinstance(state, SupportFeatures)
         found = model.segment(query, {"": state})[""]
         features = model(model.backbone(query), model.backbone(images)[None], masks[None])
         torch.testing.assert_close(found.q2, features.q2)

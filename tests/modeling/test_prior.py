@@ -5,7 +5,7 @@ import torch
 
 from arnet.config_file import load_config
 from arnet.modeling import ARNet
-from arnet.modeling.prior import answers, compete, likeness, nearest, prototypes, similarity
+from arnet.modeling.prior import answers, compete, likeness, nearest, prior_features, similarity
 from arnet.runtime.errors import ConfigError
 
 OBJECT = torch.tensor([3.0, 1, 1, 0, 0, 0, 0, 1])
@@ -25,7 +25,7 @@ MASK[..., :8] = 1
 
 
 def test_cells_like_the_object_are_positive() -> None:
-    found = prototypes(halves(OBJECT, SURROUNDINGS), MASK)
+    found = prior_features(halves(OBJECT, SURROUNDINGS), MASK)
     assert found.shape == (1, 2, 1 + 64, 8)
     for side, look in zip(found[0], (OBJECT, SURROUNDINGS), strict=True):
         torch.testing.assert_close(
@@ -43,7 +43,7 @@ def test_windows_keep_the_looks_that_the_mean_blurs() -> None:
     """An object of two looks: each is found as it is, the mean is like neither."""
     support = halves(OBJECT, SURROUNDINGS)
     support[..., :4] = OTHER[None, :, None, None]
-    found = prototypes(support, MASK)
+    found = prior_features(support, MASK)
     cells = torch.nn.functional.normalize(support, dim=1).flatten(2)
     near = nearest(found[:, :, 1:], cells).view(2, 16, 16)
     torch.testing.assert_close(near[0, :, :8], torch.ones(16, 8))
@@ -53,19 +53,19 @@ def test_windows_keep_the_looks_that_the_mean_blurs() -> None:
 
 
 def test_every_window_belongs_to_one_side_or_none() -> None:
-    found = prototypes(halves(OBJECT, SURROUNDINGS), MASK)[0, :, 1:].norm(dim=2)
+    found = prior_features(halves(OBJECT, SURROUNDINGS), MASK)[0, :, 1:].norm(dim=2)
     assert set(found.round().flatten().tolist()) == {0.0, 1.0}
     assert found.sum() == 64
     slanted = torch.zeros(1, 1, 16, 16)
     slanted[..., 0, 0] = 1
-    assert prototypes(halves(OBJECT, SURROUNDINGS), slanted)[0, 0, 1:].norm() == 0
-    assert prototypes(torch.rand(1, 8, 5, 3), torch.ones(1, 1, 5, 3)).shape == (1, 2, 1 + 15, 8)
+    assert prior_features(halves(OBJECT, SURROUNDINGS), slanted)[0, 0, 1:].norm() == 0
+    assert prior_features(torch.rand(1, 8, 5, 3), torch.ones(1, 1, 5, 3)).shape == (1, 2, 1 + 15, 8)
 
 
 def test_a_box_counts_less_where_it_holds_surroundings() -> None:
     box = MASK.clone()
     box[..., 8:11] = 1  # a quarter of what it holds is not the object
-    direction = prototypes(halves(OBJECT, SURROUNDINGS), box)[0, 0, 0]
+    direction = prior_features(halves(OBJECT, SURROUNDINGS), box)[0, 0, 0]
     mean = 8 * OBJECT + 3 * SURROUNDINGS
     similar = torch.nn.functional.cosine_similarity
     assert similar(direction, OBJECT, dim=0) > 0.99 > similar(mean, OBJECT, dim=0) + 0.01
@@ -107,11 +107,11 @@ def test_likeness_is_compared_around_a_cell() -> None:
 
 
 def test_likeness_is_that_to_the_object_alone() -> None:
-    found = prototypes(halves(OBJECT, SURROUNDINGS), MASK)
+    found = prior_features(halves(OBJECT, SURROUNDINGS), MASK)
     query = halves(SURROUNDINGS, OBJECT)
     alike = likeness(query, found[:, None])
     torch.testing.assert_close(alike[..., 8:], torch.full((1, 1, 16, 8), 2.0))
-    other = prototypes(halves(OBJECT, OTHER), MASK)
+    other = prior_features(halves(OBJECT, OTHER), MASK)
     torch.testing.assert_close(likeness(query, other[:, None]), alike)
 
 
@@ -167,10 +167,10 @@ def test_it_is_as_weak_as_said_in_training_and_only_there() -> None:
 def test_mixed_precision_does_not_reach_it() -> None:
     torch.manual_seed(0)
     deep, masks = torch.rand(1, 256, 9, 9), (torch.rand(1, 1, 9, 9) > 0.5).float()
-    exact = prototypes(deep, masks)
+    exact = prior_features(deep, masks)
     with torch.autocast("cpu", torch.bfloat16):
         assert (deep.flatten(2).mT @ deep.flatten(2)).dtype == torch.bfloat16
-        torch.testing.assert_close(prototypes(deep, masks), exact, rtol=0, atol=0)
+        torch.testing.assert_close(prior_features(deep, masks), exact, rtol=0, atol=0)
         found = [f(deep, exact[None]) for f in (similarity, likeness)]
     torch.testing.assert_close(found, [f(deep, exact[None]) for f in (similarity, likeness)])
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from arnet.runtime.benchmark.result import BenchmarkResult
-from arnet.runtime.benchmark.run import Plan, run
+from arnet.runtime.benchmark.run import Scope, run
 from arnet.runtime.benchmark.scenarios import Contender
 from arnet.runtime.benchmark.workload import Photograph, Workload
 from arnet.runtime.segmentation import ClassMasks, Segmentation
@@ -93,16 +93,16 @@ def workload(tmp_path: Path) -> Workload:
 
 
 @pytest.fixture
-def quick() -> Plan:
+def quick() -> Scope:
     """Some samples of everything, in no time."""
-    return Plan(shots=(1, 2), duration=0.0, min_samples=3, memory=False)
+    return Scope(shots=(1, 2), duration=0.0, min_samples=3, memory=False)
 
 
 @pytest.fixture
 def measured(
-    colours: type[ColourSegmenter], workload: Workload, quick: Plan
+    colours: type[ColourSegmenter], workload: Workload, quick: Scope
 ) -> Callable[..., BenchmarkResult]:
-    """A benchmark of named segmenters; the arguments are theirs, then fields of the plan."""
+    """A benchmark of named segmenters; the arguments are theirs, then fields of the scope."""
 
     def measured(
         segmenters: Mapping[str, dict[str, Any]], reference: str | None = None, **changes: Any

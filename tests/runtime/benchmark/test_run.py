@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from arnet.runtime.benchmark.result import BenchmarkResult
-from arnet.runtime.benchmark.run import Plan, on_a_gpu, run
+from arnet.runtime.benchmark.run import Scope, on_a_gpu, run
 from arnet.runtime.benchmark.scenarios import Contender
 from arnet.runtime.benchmark.workload import Workload
 from arnet.runtime.errors import ConfigError, StateError
@@ -63,7 +63,7 @@ def test_without_a_reference_only_known_masks_are_looked_at(measured: Measured) 
 
 
 def test_what_is_wrong_stops_the_run_before_anything_is_measured(
-    workload: Workload, quick: Plan, make_bundle
+    workload: Workload, quick: Scope, make_bundle
 ) -> None:
     bundle = Contender("bundle", partial(Segmenter.load, make_bundle(shots=2), engine="onnx"))
     with pytest.raises(StateError, match="takes exactly 2"):
@@ -71,11 +71,11 @@ def test_what_is_wrong_stops_the_run_before_anything_is_measured(
 
 
 def test_a_bundle_of_a_fixed_number_of_shots_is_measured_with_that_number(
-    workload: Workload, quick: Plan, make_bundle
+    workload: Workload, quick: Scope, make_bundle
 ) -> None:
-    plan = quick.with_fixed_shots(4, asked=False)
+    scope = quick.with_fixed_shots(4, asked=False)
     bundle = Contender("bundle", partial(Segmenter.load, make_bundle(shots=4), engine="onnx"))
-    result = run([bundle], workload, plan)
+    result = run([bundle], workload, scope)
     assert {m.shots for m in result.measurements} == {4}
     assert result.contenders[0].accuracy["annotated"] == 3
     assert quick.with_fixed_shots(None, asked=True) == quick
@@ -85,7 +85,7 @@ def test_a_bundle_of_a_fixed_number_of_shots_is_measured_with_that_number(
 
 
 def test_a_bundle_is_measured_by_its_stages_with_its_memory(
-    shared_bundle: Path, workload: Workload, quick: Plan
+    shared_bundle: Path, workload: Workload, quick: Scope
 ) -> None:
     bundle = Contender("bundle", partial(Segmenter.load, shared_bundle, engine="onnx"))
     result = run([bundle], workload, replace(quick, memory=True))
@@ -101,14 +101,14 @@ def test_a_bundle_is_measured_by_its_stages_with_its_memory(
 
 
 def test_a_memory_that_would_mislead_is_not_measured(
-    workload: Workload, quick: Plan, colours
+    workload: Workload, quick: Scope, colours
 ) -> None:
     contender = Contender("a", colours, "torch would be counted, too")
     result = run([contender], workload, replace(quick, memory=True))
     assert result.contenders[0].memory == "torch would be counted, too"
 
 
-def test_progress_names_what_is_done(workload: Workload, quick: Plan, colours) -> None:
+def test_progress_names_what_is_done(workload: Workload, quick: Scope, colours) -> None:
     told: list[tuple[str, int, int]] = []
     contender = Contender("bundle", colours)
     run([contender], workload, quick, progress=lambda *step: told.append(step))
@@ -118,7 +118,7 @@ def test_progress_names_what_is_done(workload: Workload, quick: Plan, colours) -
 
 
 def test_doubts_of_the_caller_stand_with_the_warnings(
-    workload: Workload, quick: Plan, colours
+    workload: Workload, quick: Scope, colours
 ) -> None:
     result = run([Contender("bundle", colours)], workload, quick, doubts=["it is another model"])
     assert result.warnings[0] == "it is another model"

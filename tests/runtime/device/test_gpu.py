@@ -8,7 +8,7 @@ import pytest
 from arnet.kernels.catalogue import PREPROCESS
 from arnet.kernels.errors import KernelError
 from arnet.runtime.device import DRIVERS, open_driver
-from arnet.runtime.device.replay import Replay
+from arnet.runtime.device.captured_work import CapturedWork
 from arnet.runtime.device.tensor import DeviceTensor
 from arnet.runtime.errors import EngineError
 
@@ -40,7 +40,7 @@ def test_a_kernel_in_a_graph_reads_what_is_staged(driver) -> None:
             launch(stream.native, [image.address], [pixels.address])
             driver.download(answer.array, pixels.memory, stream)
 
-        work = Replay(driver, stream, enqueue)
+        work = CapturedWork(driver, stream, enqueue)
         for _ in range(5):  # uncaptured, captured, launched
             photograph = rng.integers(0, 256, (480, 641, 3), np.uint8)
             staged.array[:] = photograph.ravel()

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from arnet.export.operators import ForgetEnhance
 from arnet.modeling import ARNet
 from arnet.modeling.cmm import CMM, ForgetEnhanceBlock
+from arnet.modeling.layers import bias_of
 
 
 def shot_fusion(model: ARNet) -> nn.Module | None:
@@ -28,7 +29,7 @@ class ShotFusion(nn.Module):
             torch.stack([torch.cat([gate.weight for gate in three]) for three in gates])
         )
         self.bias = nn.Parameter(
-            torch.stack([torch.cat([_bias(gate) for gate in three]) for three in gates])
+            torch.stack([torch.cat([bias_of(gate) for gate in three]) for three in gates])
         )
         self.steps = ForgetEnhance([block.dilation for block in blocks])
 
@@ -44,8 +45,3 @@ class ShotMean(nn.Module):
     def forward(self, vectors: Tensor) -> Tensor:
         """The mean, in float32."""
         return vectors.float().mean(dim=0, keepdim=True)
-
-
-def _bias(convolution: nn.Conv1d) -> Tensor:
-    assert convolution.bias is not None
-    return convolution.bias

@@ -9,8 +9,8 @@ from arnet.runtime.device.driver import Driver, Graph, Stream
 from arnet.runtime.errors import EngineError
 
 
-class Step(Enum):
-    """How far a replay is."""
+class Phase(Enum):
+    """How far captured work is."""
 
     FIXED = "its shapes and addresses are fixed"
     WARM = "it ran once and was waited for"
@@ -18,7 +18,7 @@ class Step(Enum):
     CLOSED = "it was closed"
 
 
-class Replay:
+class CapturedWork:
     """Brings work into a CUDA graph in the only order that is right.
 
     What works lazily - TensorRT after its shapes were set, a kernel's first launch - allocates and
@@ -28,7 +28,7 @@ class Replay:
     Without graphs ``launch`` enqueues the work each time; the order is the same.
 
     Attributes:
-        step: how far it is.
+        phase: how far it is.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Replay:
             enqueue: puts all of it in, the same each time; it may not wait.
             graphs: whether to capture it.
         """
-        self.step = Step.FIXED
+        self.phase = Phase.FIXED
         self._driver = driver
         self._stream = stream
         self._enqueue = enqueue
@@ -50,7 +50,7 @@ class Replay:
         self._graphs = graphs
 
     def run(self) -> None:
-        """Do the work, in whatever way its step allows; the caller need not know.
+        """Do the work, in whatever way its phase allows; the caller need not know.
 
         The first time it runs uncaptured and is waited for, so that work that never comes again is
         never captured; the second time it is captured; from then on it is only launched.
@@ -58,10 +58,10 @@ class Replay:
         Raises:
             EngineError: if a step fails; the next call tries it again.
         """
-        if self.step is Step.FIXED:
+        if self.phase is Phase.FIXED:
             self.warm_up()
             return
-        if self.step is Step.WARM:
+        if self.phase is Phase.WARM:
             self.capture()
         self.launch()
 
@@ -71,10 +71,10 @@ class Replay:
         Raises:
             EngineError: if it has run before, or fails.
         """
-        self._must_be(Step.FIXED, "warmed up")
+        self._must_be(Phase.FIXED, "warmed up")
         self._enqueue()
         self._stream.synchronise()
-        self.step = Step.WARM
+        self.phase = Phase.WARM
 
     def capture(self) -> None:
         """Make the graph.
@@ -82,10 +82,10 @@ class Replay:
         Raises:
             EngineError: if it is not warm, or cannot be captured.
         """
-        self._must_be(Step.WARM, "captured")
+        self._must_be(Phase.WARM, "captured")
         if self._graphs:
             self._graph = self._driver.capture(self._stream, self._enqueue)
-        self.step = Step.CAPTURED
+        self.phase = Phase.CAPTURED
 
     def launch(self) -> None:
         """Put the work into the stream; the host does not wait.
@@ -93,7 +93,7 @@ class Replay:
         Raises:
             EngineError: if it is not captured, or cannot be launched.
         """
-        self._must_be(Step.CAPTURED, "launched")
+        self._must_be(Phase.CAPTURED, "launched")
         if self._graph is None:
             self._enqueue()
         else:
@@ -101,8 +101,8 @@ class Replay:
 
     def close(self) -> None:
         """Wait for the work, free the graph and let go of what the work uses."""
-        if self.step is not Step.CLOSED:
-            self.step = Step.CLOSED
+        if self.phase is not Phase.CLOSED:
+            self.phase = Phase.CLOSED
             self._stream.synchronise()
             if self._graph is not None:
                 self._graph.close()
@@ -110,10 +110,10 @@ class Replay:
             # The work's owner often owns this as well: without the circle its memory goes at once.
             self._enqueue = _nothing
 
-    def _must_be(self, step: Step, what: str) -> None:
-        if self.step is not step:
+    def _must_be(self, phase: Phase, what: str) -> None:
+        if self.phase is not phase:
             raise EngineError(
-                f"work on the GPU cannot be {what} while {self.step.value}; needed: {step.value}"
+                f"work on the GPU cannot be {what} while {self.phase.value}; needed: {phase.value}"
             )
 
 

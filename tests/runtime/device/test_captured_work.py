@@ -7,7 +7,7 @@ import weakref
 
 import pytest
 
-from arnet.runtime.device.replay import Replay, Step
+from arnet.runtime.device.captured_work import CapturedWork, Phase
 from arnet.runtime.errors import EngineError
 
 
@@ -47,12 +47,12 @@ def recorder() -> Recorder:
     return Recorder()
 
 
-def replay(recorder: Recorder, graphs: bool = True) -> Replay:
-    return Replay(recorder, recorder, recorder.enqueue, graphs)
+def captured_work(recorder: Recorder, graphs: bool = True) -> CapturedWork:
+    return CapturedWork(recorder, recorder, recorder.enqueue, graphs)
 
 
 def test_the_order(recorder) -> None:
-    work = replay(recorder)
+    work = captured_work(recorder)
     work.run()
     assert recorder.calls == ["enqueue", "synchronise"]
     work.run()
@@ -78,7 +78,7 @@ def test_the_order(recorder) -> None:
     ],
 )
 def test_any_other_order_is_refused(done, wrong, recorder) -> None:
-    work = replay(recorder)
+    work = captured_work(recorder)
     for step in done:
         getattr(work, step)()
     before = list(recorder.calls)
@@ -88,23 +88,23 @@ def test_any_other_order_is_refused(done, wrong, recorder) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fails", "step"), [("synchronise", Step.FIXED), ("end capture", Step.WARM)]
+    ("fails", "phase"), [("synchronise", Phase.FIXED), ("end capture", Phase.WARM)]
 )
-def test_what_failed_is_tried_again(fails, step, recorder) -> None:
-    work = replay(recorder)
+def test_what_failed_is_tried_again(fails, phase, recorder) -> None:
+    work = captured_work(recorder)
     recorder.fails = {fails}
     for _ in range(2):
         with pytest.raises(EngineError):
             while True:
                 work.run()
-        assert work.step is step
+        assert work.phase is phase
     recorder.fails = set()
-    while work.step is not Step.CAPTURED:
+    while work.phase is not Phase.CAPTURED:
         work.run()
 
 
 def test_without_graphs_it_is_enqueued_each_time(recorder) -> None:
-    work = replay(recorder, graphs=False)
+    work = captured_work(recorder, graphs=False)
     for _ in range(3):
         work.run()
     assert recorder.calls == ["enqueue", "synchronise", "enqueue", "enqueue"]
@@ -112,7 +112,7 @@ def test_without_graphs_it_is_enqueued_each_time(recorder) -> None:
 
 
 def test_it_is_closed_once(recorder) -> None:
-    work = replay(recorder)
+    work = captured_work(recorder)
     work.close()
     work.close()
     assert recorder.calls == ["synchronise"]
@@ -121,7 +121,7 @@ def test_it_is_closed_once(recorder) -> None:
 def test_what_owns_it_goes_at_once_when_it_was_closed(recorder) -> None:
     class Owner:
         def __init__(self) -> None:
-            self.work = Replay(recorder, recorder, self.enqueue)
+            self.work = CapturedWork(recorder, recorder, self.enqueue)
 
         def enqueue(self) -> None:
             recorder.enqueue()
