@@ -21,6 +21,10 @@ def install(extra: str) -> str:
     return f"in a checkout of arnet: pip install '.[{extra}]'"
 
 
+class FileError(ArnetError):
+    """A file that cannot be read, whatever it holds."""
+
+
 class ImageError(ArnetError):
     """A photograph or a mask that cannot be read."""
 
