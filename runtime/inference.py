@@ -263,16 +263,19 @@ def check_out(out: Path, queries: Iterable[Path], learned: Learned[State]) -> No
     """
     place = out.resolve()
     taken = {folder.resolve() for folder in learned.folders}
+    with_masks: set[Path] = set()
     supports = (s.path for members in learned.supports.values() for s in members)
     for path in (*queries, *supports):
         # A photograph may be a link: it lies in two folders then.
         for folder in (path.parent.resolve(), path.resolve().parent):
-            taken |= {folder, folder / "masks", folder.parent / "masks"}
-            if folder.name in IMAGE_FOLDERS:
+            taken.add(folder)
+            with_masks |= {folder, folder.parent}
+            if folder.name.lower() in map(str.lower, IMAGE_FOLDERS):
                 taken.add(folder.parent)
     # Where sub-folders are the classes, one with results would be a class, too.
     of_classes = (f.resolve() for f in learned.folders if SupportFolder.class_folders(f))
-    if place in taken or any(folder in place.parents for folder in of_classes):
+    among_masks = place.name.lower() == "masks" and place.parent in with_masks
+    if place in taken or among_masks or any(folder in place.parents for folder in of_classes):
         raise OutputError(
             f"the results would lie among the photographs and masks in {out}",
             "choose another --out",

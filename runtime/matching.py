@@ -112,10 +112,18 @@ class SupportFolder:
 
     def _pictures(self) -> list[Path]:
         pictures = _without_masks(images_in(self.folder))
-        for name in IMAGE_FOLDERS:
-            if (self.folder / name).is_dir():
-                pictures += _without_masks(images_in(self.folder / name))
+        for folder in self._folders(*IMAGE_FOLDERS):
+            pictures += _without_masks(images_in(folder))
         return pictures
+
+    def _folders(self, *names: str) -> list[Path]:
+        """The sub-folders of these names, in their order, however they are capitalised."""
+        found = self._sub_folders
+        return [path for name in names for path in found if path.name.lower() == name.lower()]
+
+    @cached_property
+    def _sub_folders(self) -> list[Path]:
+        return sorted(path for path in self.folder.iterdir() if path.is_dir())
 
     def _annotations_of(self, picture: Path) -> Iterator[Labelled]:
         size = image_size(picture)
@@ -140,22 +148,22 @@ class SupportFolder:
 
     def _candidates(self, picture: Path) -> Iterator[Path]:
         """Yield the annotation files that exist for a photograph, the first to win first."""
-        beside, root, stem = picture.parent, self.folder, picture.stem
+        beside, stem = [picture.parent], picture.stem
         masks = [name.format(stem) for name in MASK_NAMES]
-        for place, names in (
+        for places, names in (
             (beside, masks),
-            (root / "masks", masks),
+            (self._folders("masks"), masks),
             (beside, [f"{stem}.json", f"{stem}.xml"]),
-            (root / "SegmentationClass", [f"{stem}.png"]),
-            (root / "Annotations", [f"{stem}.xml"]),
+            (self._folders("SegmentationClass"), [f"{stem}.png"]),
+            (self._folders("Annotations"), [f"{stem}.xml"]),
         ):
-            files = self._files(place)
-            yield from (files[name] for name in names if files.get(name, picture) != picture)
+            for files in map(self._files, places):
+                yield from (files[name] for name in names if files.get(name, picture) != picture)
 
     def _files(self, folder: Path) -> dict[str, Path]:
         """Return the files of a folder by name, the suffix in lower case."""
         if folder not in self._listings:
-            files = sorted(folder.iterdir()) if folder.is_dir() else []
+            files = sorted(folder.iterdir())
             self._listings[folder] = {_key(path): path for path in files if path.is_file()}
         return self._listings[folder]
 
@@ -206,7 +214,7 @@ class SupportFolder:
     @cached_property
     def _coco(self) -> CocoFile | None:
         """The COCO file of the folder, None if there is none."""
-        places = [self.folder, *(self.folder / name for name in ("annotations", *IMAGE_FOLDERS))]
+        places = [self.folder, *self._folders("annotations", *IMAGE_FOLDERS)]
         files = sorted({path for place in places for path in place.glob("[!.]*.json")})
         found = [(path, data) for path in files if is_coco(data := read_json(path))]
         if len(found) > 1:

@@ -118,6 +118,16 @@ def test_results_never_lie_in_a_support_folder_whose_pictures_are_in_images(supp
     assert not refused(supports.parent, [query])
 
 
+def test_results_never_lie_there_however_its_folders_are_capitalised(supports):
+    for name, file in (("Images", "a.jpg"), ("Masks", "a.png")):
+        (supports / name).mkdir()
+        (supports / file).rename(supports / name / file)
+    query = supports / "Images" / "a.jpg"
+    for out in (supports, supports / "Images", supports / "Masks"):
+        assert refused(out, [], supports) and refused(out, [query])
+    assert not refused(supports / "results", [query])
+
+
 def test_results_never_become_a_class(supports, tmp_path):
     supports.rename(tmp_path / "cup")
     (tmp_path / "things").mkdir()
