@@ -22,12 +22,15 @@ from arnet.runtime.annotations import (
     read_label_names,
     size_mismatch,
 )
+from arnet.runtime.decoding import opened
 from arnet.runtime.errors import AnnotationError
 from arnet.runtime.images import image_size, images_in, read_mask
 
 MASK_NAMES = ("{}.png", "{}_mask.png", "{}.mask.png")
 MOST_LABELS = 32
 """A mask with more values than this, none of them named, is a photograph or has soft edges."""
+MOST_UNNAMED = 20
+"""Pascal VOC's largest value: a larger one beside 255, and without a name, is no label."""
 
 ACCEPTED = (
     "Accepted for a.jpg: a mask a.png, a_mask.png or a.mask.png (or images/a.jpg with masks/a.png);"
@@ -194,6 +197,8 @@ class SupportFolder:
                 " soft edges or JPEG noise.",
                 "Save the mask as PNG with two values, 0 and 255, or one value per label.",
             )
+        if len(labels) == 1 and 255 in present and labels[0] not in names.names:
+            _check_unknown(path, values, labels[0], self.folder)
         source = f"{picture.name}: {path.name} (mask, {len(present)} values"
         if not labels:  # 0 and 255: a plain black-and-white mask
             yield Labelled(picture, (values == 255).astype(np.uint8), "mask", source + ")", None)
@@ -223,6 +228,29 @@ class SupportFolder:
                 "Leave the one that is meant.",
             )
         return CocoFile.parse(found[0][1], found[0][0]) if found else None
+
+
+def _check_unknown(path: Path, values: NDArray[np.uint8], label: int, folder: Path) -> None:
+    """Check that 255 can mean unknown beside one label without a name.
+
+    In a trimap, or where one pixel of a black-and-white mask is 254, it is the object, which would
+    be ignored without a word. Pascal VOC has at most 20, and thin borders; those of a small object
+    may be larger than itself, but then the mask has VOC's palette.
+    """
+    marked, unknown = (int(np.count_nonzero(values == value)) for value in (label, 255))
+    if label <= MOST_UNNAMED and (unknown <= marked or _has_palette(path)):
+        return
+    raise AnnotationError(
+        f"{path} has {marked} pixels of {label} and {unknown} of 255: a soft edge or a trimap, or"
+        f" the label {label} with unknown pixels.",
+        "Save the mask with 0 and 255 only. If 255 does mean unknown, add a classes.txt to"
+        f" {folder} that names the values from 1 to {label}, one in a line.",
+    )
+
+
+def _has_palette(path: Path) -> bool:
+    with opened(path, decode=False) as image:
+        return image.mode in ("P", "PA")
 
 
 def _key(path: Path) -> str:
