@@ -201,7 +201,9 @@ class SupportFolder:
             _check_unknown(path, values, labels[0], self.folder)
         source = f"{picture.name}: {path.name} (mask, {len(present)} values"
         if not labels:  # 0 and 255: a plain black-and-white mask
-            yield Labelled(picture, (values == 255).astype(np.uint8), "mask", source + ")", None)
+            only = next(iter(names.names.values())) if len(names.names) == 1 else None
+            source += ")" if only is None else f", label {only})"
+            yield Labelled(picture, (values == 255).astype(np.uint8), "mask", source, only)
         for value in labels:
             mask = np.where(values == 255, values, values == value).astype(np.uint8)
             name = names.names.get(value)

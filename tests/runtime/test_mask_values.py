@@ -93,3 +93,35 @@ def test_several_labels_leave_no_doubt_that_255_is_unknown(folder):
     classes = read_support_classes(folder)
     assert list(classes) == ["40", "77"]
     assert (classes["40"][0].mask == 255).sum() == 160
+
+
+@pytest.mark.parametrize("value", [1, 255])
+@pytest.mark.parametrize("file", ["classes.txt", "labelmap.txt"])
+def test_black_and_white_is_the_only_class_that_is_named(value, file, folder):
+    save(folder, OBJECT * value)
+    (folder / file).write_text("background\ncup\n")
+    assert list(read_support_classes(folder)) == ["cup"]
+    [support] = read_supports(folder, "cup")
+    assert support.label == "cup" and np.array_equal(support.mask, OBJECT)
+    assert support.source == "a.jpg: a.png (mask, 2 values, label cup)"
+
+
+def test_black_and_white_is_none_of_several_classes(folder):
+    save(folder, OBJECT * 255)
+    (folder / "classes.txt").write_text("cup\nspoon\n")
+    assert read_supports(folder)[0].label is None
+
+
+@pytest.mark.parametrize("text", ["3 coffee cup\n", "0 null\n3 coffee cup\n"])
+def test_the_names_may_be_numbered_as_for_training(text, folder):
+    (folder / "classes.txt").write_text(text)
+    for value in (3, 255):
+        save(folder, OBJECT * value)
+        assert list(read_support_classes(folder)) == ["coffee cup"]
+
+
+@pytest.mark.parametrize("text", ["3 cups\nsaucer\n", "2 cups\n2 mugs\n"])
+def test_other_names_may_begin_with_a_number(text, folder):
+    (folder / "classes.txt").write_text(text)
+    save(folder, OBJECT)
+    assert list(read_support_classes(folder)) == [text.partition("\n")[0]]
