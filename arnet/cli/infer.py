@@ -137,7 +137,8 @@ def infer(
     if len(support or []) > 1 and label and label != ["all"]:
         raise ConfigError(
             "--label chooses among the classes of one folder, and there are several --support",
-            "leave --label out, or give the folder of that class alone",
+            "leave --label out, take every class of every folder with --label all, or give the"
+            " folder of that class alone",
         )
     if state:
         boxes = annotation == "box"
