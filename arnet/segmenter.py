@@ -19,7 +19,8 @@ from arnet.devices import choose_device
 from arnet.modeling import SupportState
 from arnet.modeling.margins import margins_of
 from arnet.runtime.segmentation import ClassMasks, Segmentation
-from arnet.runtime.tensors import check_supports
+from arnet.runtime.state import check_given
+from arnet.runtime.tensors import check_image, check_supports
 
 
 class TorchSegmenter:
@@ -70,7 +71,14 @@ class TorchSegmenter:
 
     @torch.inference_mode()
     def segment(self, image: NDArray[np.uint8], states: Mapping[str, SupportState]) -> Segmentation:
-        """See ``FewShotSegmenter.segment``; the backbone runs once for all classes."""
+        """See ``FewShotSegmenter.segment``; the backbone runs once for all classes.
+
+        Raises:
+            ImageError: the image is of another type or shape.
+            StateError: there is no state, or what is none.
+        """
+        check_image(image)
+        check_given(states.values(), SupportState, "checkpoint")
         height, width = image.shape[:2]
         started = time.perf_counter()
         query, _ = prepare(image, np.zeros((height, width), np.uint8), self.size)

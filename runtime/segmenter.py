@@ -16,10 +16,9 @@ from arnet.runtime import shipped
 from arnet.runtime.bundle import Bundle, TensorInfo
 from arnet.runtime.bundle.contract import check_stages
 from arnet.runtime.engines import AUTO, Engine, QueryEngine, Value, open_engine
-from arnet.runtime.errors import StateError
 from arnet.runtime.queries import Queries, by_class
 from arnet.runtime.segmentation import Segmentation, check_classes
-from arnet.runtime.state import SupportState, Tensors, check_state
+from arnet.runtime.state import SupportState, Tensors, check_given, check_state
 from arnet.runtime.streams import LabelMap, one_ahead
 from arnet.runtime.supports import UNNAMED
 from arnet.runtime.tensors import (
@@ -243,11 +242,7 @@ class Segmenter:
 
     def _prepared(self, states: tuple[SupportState, ...]) -> list[Feeds]:
         """What ``decode`` is fed of the states: one set of tensors for each of its calls."""
-        if not states:
-            raise StateError("no class was given to look for", "Give one state or more.")
-        for state in states:
-            if not isinstance(state, SupportState):
-                raise StateError(f"a {type(state).__name__} is no state of a bundle", "Learn it.")
+        check_given(states, SupportState, "bundle")
         with self._lock:
             if states in self._states:
                 self._states.move_to_end(states)

@@ -4,7 +4,13 @@ import torch
 
 from arnet.checkpoint import Checkpoint, save_checkpoint
 from arnet.data.transforms import prepare
-from arnet.runtime.errors import AnnotationError, CheckpointError, ConfigError
+from arnet.runtime.errors import (
+    AnnotationError,
+    CheckpointError,
+    ConfigError,
+    ImageError,
+    StateError,
+)
 from arnet.segmenter import TorchSegmenter
 
 
@@ -104,6 +110,25 @@ def test_supports_that_do_not_fit(segmenter, photographs):
         segmenter.learn([], [])
     with pytest.raises(AnnotationError, match=r"60x40 pixels has a mask of 50x70"):
         segmenter.learn(images[:1], masks[1:2])
+
+
+@pytest.mark.parametrize(
+    "image",
+    [QUERY / 255, QUERY[..., 0], QUERY.astype(np.uint16), QUERY[:0], "photo.jpg", None],
+    ids=["float", "grey", "16 bits", "empty", "name", "nothing"],
+)
+def test_a_query_of_another_type_or_shape(segmenter, photographs, image):
+    images, masks = photographs
+    state = segmenter.learn(images[:1], masks[:1])
+    with pytest.raises(ImageError, match=r"an array uint8 \(height, width, 3\)"):
+        segmenter.segment(image, {"a": state})
+
+
+def test_no_state_and_what_is_none(segmenter):
+    with pytest.raises(StateError, match="no class"):
+        segmenter.segment(QUERY, {})
+    with pytest.raises(StateError, match="a str is no state of a checkpoint"):
+        segmenter.segment(QUERY, {"a": "a.npz"})
 
 
 def test_it_is_read_from_a_file_and_describes_itself(make_model, make_config, tmp_path):
