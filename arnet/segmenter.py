@@ -60,10 +60,11 @@ class TorchSegmenter:
         """See ``FewShotSegmenter.learn``. States of the same class are joined with ``state.add``.
 
         Raises:
-            AnnotationError: an image and its mask differ in size, or nothing was given.
+            AnnotationError: an image and its mask differ in size, nothing was given, or nothing is
+                left of an object at the size that the model sees.
             ImageError: an image is of another type or shape.
         """
-        check_supports(images, masks)
+        check_supports(images, masks, self.size)
         read = [prepare(i, m, self.size) for i, m in zip(images, masks, strict=True)]
         inputs = torch.stack([image for image, _ in read]).to(self.device)
         guides = torch.stack([mask == 1 for _, mask in read]).to(self.device, torch.float32)

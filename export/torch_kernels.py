@@ -117,10 +117,11 @@ class TorchKernels:
         """See ``FewShotSegmenter.learn``.
 
         Raises:
-            AnnotationError: an image and its mask differ in size, or nothing was given.
+            AnnotationError: an image and its mask differ in size, nothing was given, or nothing is
+                left of an object at the size that the model sees.
             ImageError: an image is of another type or shape.
         """
-        check_supports(images, masks)
+        check_supports(images, masks, self.size)
         with tuned():
             shots = [self._shot(image, mask) for image, mask in zip(images, masks, strict=True)]
             state = {name: torch.cat([shot[name] for shot in shots]) for name in shots[0]}

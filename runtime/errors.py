@@ -33,6 +33,20 @@ class AnnotationError(ArnetError):
     """A support set whose annotations are missing, ambiguous or wrong."""
 
 
+class LostObjectError(AnnotationError):
+    """A mask that shows the model no object.
+
+    Attributes:
+        what: the message without the number of the support, for whoever knows its name.
+        number: which of the masks that were given, from 0.
+    """
+
+    def __init__(self, what: str, hint: str, number: int, count: int) -> None:
+        super().__init__(f"support {number + 1} of {count}: {what}", hint)
+        self.what = what
+        self.number = number
+
+
 class DataError(ArnetError):
     """A data set whose folders, lists or masks are not as its format says."""
 

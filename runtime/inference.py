@@ -16,6 +16,7 @@ from arnet.runtime.drawing import draw_classes, voc_palette
 from arnet.runtime.errors import AnnotationError, ImageError, OutputError
 from arnet.runtime.figure import FigureRow, figure
 from arnet.runtime.images import read_image, save_image
+from arnet.runtime.learning import learn_class
 from arnet.runtime.matching import IMAGE_FOLDERS, SupportFolder
 from arnet.runtime.output import atomic_write
 from arnet.runtime.results import Result, Segment, VideoResult, write_results
@@ -113,14 +114,12 @@ def learn(
         folders: the support folders that they were read from; no results are written there.
 
     Raises:
-        AnnotationError: there is no class, or there are more than a label map can hold.
+        AnnotationError: there is no class, there are more than a label map can hold, or the model
+            would see nothing of an object.
     """
     check_classes(supports)
     started = time.perf_counter()
-    states = {
-        name: segmenter.learn([s.image for s in members], [s.mask for s in members])
-        for name, members in supports.items()
-    }
+    states = {name: learn_class(segmenter, members) for name, members in supports.items()}
     return Learned(states, supports, {}, time.perf_counter() - started, folders)
 
 

@@ -89,6 +89,9 @@ class FewShotSegmenter(Protocol[State]):
         Args:
             images: k photographs, RGB (H, W, 3), each of any size.
             masks: the object in each, (H, W): 0, 1, or 255 for unknown; a box is a filled mask.
+
+        Raises:
+            AnnotationError: LostObjectError where the model would see nothing of an object.
         """
         ...
 

@@ -88,11 +88,12 @@ class Segmenter:
             The state, fused unless the bundle decodes another number of shots.
 
         Raises:
-            AnnotationError: an image and its mask differ in size, or nothing was given.
+            AnnotationError: an image and its mask differ in size, nothing was given, or nothing is
+                left of an object at the size that the model sees.
             ImageError: an image is of another type or shape.
             EngineError: the computation failed.
         """
-        check_supports(images, masks)
+        check_supports(images, masks, self.bundle.manifest.image_size)
         shots = [self._encode(image, mask) for image, mask in zip(images, masks, strict=True)]
         joined = {name: np.concatenate([shot[name] for shot in shots]) for name in shots[0]}
         state = SupportState(joined, None, self.bundle.sha256)

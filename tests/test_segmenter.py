@@ -131,6 +131,17 @@ def test_no_state_and_what_is_none(segmenter):
         segmenter.segment(QUERY, {"a": "a.npz"})
 
 
+def test_an_object_of_which_the_model_would_see_nothing(segmenter):
+    image, mask = np.zeros((300, 400, 3), np.uint8), np.zeros((300, 400), np.uint8)
+    with pytest.raises(AnnotationError, match="support 1 of 1: no pixel of its mask is 1"):
+        segmenter.learn([image], [mask])
+    mask[3:6, 4:8] = 1  # between the centres of the first pixels of 65
+    with pytest.raises(AnnotationError, match="of 4x3 pixels, in 400x300, vanishes at the 65x65"):
+        segmenter.learn([image], [mask])
+    mask[2, 3] = 1
+    assert segmenter.learn([image], [mask]).masks.sum() > 0
+
+
 def test_it_is_read_from_a_file_and_describes_itself(make_model, make_config, tmp_path):
     path = tmp_path / "checkpoint.safetensors"
     save_checkpoint(path, make_model(), make_config(), {})

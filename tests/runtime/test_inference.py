@@ -85,6 +85,20 @@ def test_254_classes_have_a_number_each(segmenter, supports, state, tmp_path):
     assert set(np.unique(mask)) == {254}
 
 
+def test_an_object_that_vanishes_is_told_with_its_photograph(segmenter, tmp_path):
+    for name in ("a", "b"):
+        Image.new("RGB", (400, 300), "red").save(tmp_path / f"{name}.jpg")
+        Image.new("L", (400, 300), 255 * (name == "a")).save(tmp_path / f"{name}.png")
+    mask = np.zeros((300, 400), np.uint8)
+    mask[1:4, 1:5] = 255
+    Image.fromarray(mask).save(tmp_path / "b.png")
+    found = read_classes(tmp_path, [], "as-is")
+    with pytest.raises(AnnotationError) as caught:
+        learn(segmenter, found)
+    assert caught.value.message.startswith(f"{tmp_path / 'b.jpg'}: its object of 4x3 pixels")
+    assert "Cut the photograph" in caught.value.hint
+
+
 def test_a_figure_needs_the_supports(segmenter, supports, state, tmp_path):
     learned = Learned({"cups": state}, {}, {})
     with pytest.raises(AnnotationError, match="a figure shows the supports"):
