@@ -71,7 +71,9 @@ class TorchSegmenter:
         return self.model.encode_support(inputs, guides)
 
     @torch.inference_mode()
-    def segment(self, image: NDArray[np.uint8], states: Mapping[str, SupportState]) -> Segmentation:
+    def segment(
+        self, image: NDArray[np.uint8], states: Mapping[str, SupportState], *, parts: bool = True
+    ) -> Segmentation:
         """See ``FewShotSegmenter.segment``; the backbone runs once for all classes.
 
         Raises:
@@ -90,8 +92,10 @@ class TorchSegmenter:
             margins = margins_of(prediction)
             classes[name] = ClassMasks(
                 _probability(margins.q2, (height, width)),
-                None if margins.q1 is None else _probability(margins.q1, (height, width)),
-                None if margins.s is None else margins.s.sigmoid().numpy(),
+                _probability(margins.q1, (height, width))
+                if parts and margins.q1 is not None
+                else None,
+                margins.s.sigmoid().numpy() if parts and margins.s is not None else None,
             )
         done = time.perf_counter()
         return Segmentation(classes, {"prepare": prepared - started, "model": done - prepared})

@@ -130,8 +130,10 @@ class DrawnSegmenter:
         self,
         image: NDArray[np.uint8],
         states: Mapping[str, dict[str, NDArray[np.float32]]],
+        *,
+        parts: bool = True,
     ) -> Segmentation:
-        """One run of the graph for each class."""
+        """One run of the graph for each class; it gives all three masks, wanted or not."""
         started = time.perf_counter()
         pixels = self._pixels(image)
         seconds = {"preprocess": time.perf_counter() - started}

@@ -129,8 +129,10 @@ class TorchKernels:
                 state |= self.run("fuse_support", {"prototypes": state["prototype"]})
         return state
 
-    def segment(self, image: NDArray[np.uint8], states: Mapping[str, State]) -> Segmentation:
-        """See ``FewShotSegmenter.segment``.
+    def segment(
+        self, image: NDArray[np.uint8], states: Mapping[str, State], *, parts: bool = True
+    ) -> Segmentation:
+        """See ``FewShotSegmenter.segment``; it gives all three masks, wanted or not.
 
         The first photograph of a size, and of a set of states, is slower: its graph is captured.
         """

@@ -168,7 +168,7 @@ def infer(
         began = time.perf_counter()
         image = read_image(path)
         read = time.perf_counter() - began
-        segmentation = segmenter.segment(image, learned.states)
+        segmentation = segmenter.segment(image, learned.states, parts=outputs.figure)
         labels = segmentation.labels()
         _write(out, name, image, learned.supports, segmentation, labels, outputs)
         result = Result(

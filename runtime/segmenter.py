@@ -120,24 +120,35 @@ class Segmenter:
     # An array is an iterable too, for a type checker; the first overload is meant for it.
     @overload
     def segment(  # type: ignore[overload-overlap]
-        self, image: Image, states: SupportState | Mapping[str, SupportState]
+        self,
+        image: Image,
+        states: SupportState | Mapping[str, SupportState],
+        *,
+        parts: bool = True,
     ) -> Segmentation: ...
 
     @overload
     def segment(
-        self, image: Iterable[Image], states: SupportState | Mapping[str, SupportState]
+        self,
+        image: Iterable[Image],
+        states: SupportState | Mapping[str, SupportState],
+        *,
+        parts: bool = True,
     ) -> Iterator[Segmentation]: ...
 
     def segment(
         self,
         image: Image | Iterable[Image],
         states: SupportState | Mapping[str, SupportState],
+        *,
+        parts: bool = True,
     ) -> Segmentation | Iterator[Segmentation]:
         """Find every class in a photograph, or in many, such as the frames of a video.
 
         Args:
             image: RGB uint8 (H, W, 3), of any size; or an iterable of such.
             states: by class name, or the only one (its class is called "object").
+            parts: whether q1 and s are wanted beside q2; without, they may be None.
 
         Returns:
             The answer; or for an iterable an iterator, which takes a photograph only when the next
@@ -152,12 +163,12 @@ class Segmenter:
         named = {UNNAMED: states} if isinstance(states, SupportState) else dict(states)
         calls = self._prepared(tuple(named.values()))
         if isinstance(image, np.ndarray):
-            return self._begin(image, named, calls)()
+            return self._begin(image, named, calls, parts)()
         if isinstance(image, str | bytes) or not isinstance(image, Iterable):
             raise no_image(type(image).__name__)
         if self._queries is not None:
-            return one_ahead(image, lambda one: self._begin(one, named, calls))
-        return (self._segment(one, named, calls) for one in image)
+            return one_ahead(image, lambda one: self._begin(one, named, calls, parts))
+        return (self._segment(one, named, calls, parts) for one in image)
 
     def label(
         self, images: Iterable[Image], states: Mapping[str, SupportState]
@@ -167,7 +178,7 @@ class Segmenter:
         check_classes(states)
         queries = self._queries
         if queries is None:
-            found = (self._segment(image, states, calls) for image in images)
+            found = (self._segment(image, states, calls, parts=False) for image in images)
             return (LabelMap(one.labels(), one.seconds) for one in found)
 
         return one_ahead(images, lambda image: queries.label_map(image, calls))
@@ -210,15 +221,16 @@ class Segmenter:
         return outputs
 
     def _begin(
-        self, image: Image, states: Mapping[str, SupportState], calls: list[Feeds]
+        self, image: Image, states: Mapping[str, SupportState], calls: list[Feeds], parts: bool
     ) -> Callable[[], Segmentation]:
         """Begin with a photograph where the engine can; what is returned waits for the answer."""
         if self._queries is None:
-            return lambda: self._segment(image, states, calls)
+            return lambda: self._segment(image, states, calls, parts)
+        # It computes all of a photograph at once; what is not wanted costs it little.
         return self._queries.segmentation(image, states, calls)
 
     def _segment(
-        self, image: Image, states: Mapping[str, SupportState], calls: list[Feeds]
+        self, image: Image, states: Mapping[str, SupportState], calls: list[Feeds], parts: bool
     ) -> Segmentation:
         image = check_image(image)
         seconds: dict[str, float] = {}
@@ -229,12 +241,12 @@ class Segmenter:
         for call in calls:
             feeds = {name: value for name, value in (query | call).items() if name in needed}
             decoded = self._run("decode", feeds, seconds)
-            for name in ("margins", "first"):
+            for name in ("margins", "first") if parts else ("margins",):
                 if name in decoded:
                     sized = {"margins": decoded[name], "size": size}
                     large = self._run("postprocess", sized, seconds)["probability"]
                     masks.setdefault(name, []).extend(self._floats(large))
-            if "supports" in decoded:
+            if parts and "supports" in decoded:
                 masks.setdefault("supports", []).extend(sigmoid(self._floats(decoded["supports"])))
         return Segmentation(by_class(masks, states), seconds)
 

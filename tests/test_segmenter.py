@@ -50,6 +50,15 @@ def test_masks_have_the_size_of_the_photograph(segmenter, photographs):
     assert set(found.seconds) == {"prepare", "model"} and min(found.seconds.values()) > 0
 
 
+def test_what_is_not_wanted_is_left_out(segmenter, photographs):
+    images, masks = photographs
+    state = segmenter.learn(images, masks)
+    whole = segmenter.segment(QUERY, {"a": state}).classes["a"]
+    found = segmenter.segment(QUERY, {"a": state}, parts=False).classes["a"]
+    assert found.first is None and found.supports is None
+    assert np.array_equal(found.probability, whole.probability)
+
+
 def test_the_probability_is_the_softmax_of_the_model(segmenter, photographs):
     images, masks = photographs
     state = segmenter.learn(images, masks)
