@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from arnet.runtime.drawing import draw_classes, voc_palette
-from arnet.runtime.errors import AnnotationError, ImageError, OutputError
+from arnet.runtime.errors import AnnotationError, ImageError
 from arnet.runtime.figure import FigureRow, figure
 from arnet.runtime.images import read_image, save_image
 from arnet.runtime.learning import learn_class
-from arnet.runtime.matching import IMAGE_FOLDERS, SupportFolder
 from arnet.runtime.output import atomic_write
+from arnet.runtime.output_folder import check_out
 from arnet.runtime.results import Result, Segment, VideoResult, write_results
 from arnet.runtime.segmentation import (
     THRESHOLD,
@@ -159,7 +159,7 @@ def infer(
             "leave --figure out, or give the photographs with --support",
         )
     names = _output_names(queries)
-    check_out(out, queries, learned)
+    check_out(out, queries, learned.supports, learned.folders)
     # Every photograph is decoded once before anything is written: bad input leaves nothing behind.
     for path in queries:
         read_image(path)
@@ -252,33 +252,6 @@ def _support_mask(probability: NDArray[np.float32], support: Support) -> NDArray
     height, width = support.mask.shape
     large = Image.fromarray(probability).resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(large) > THRESHOLD
-
-
-def check_out(out: Path, queries: Iterable[Path], learned: Learned[State]) -> None:
-    """Results never lie among photographs: they would be taken for photographs and annotations.
-
-    Raises:
-        OutputError: the folder for the results is one of the input.
-    """
-    place = out.resolve()
-    taken = {folder.resolve() for folder in learned.folders}
-    with_masks: set[Path] = set()
-    supports = (s.path for members in learned.supports.values() for s in members)
-    for path in (*queries, *supports):
-        # A photograph may be a link: it lies in two folders then.
-        for folder in (path.parent.resolve(), path.resolve().parent):
-            taken.add(folder)
-            with_masks |= {folder, folder.parent}
-            if folder.name.lower() in map(str.lower, IMAGE_FOLDERS):
-                taken.add(folder.parent)
-    # Where sub-folders are the classes, one with results would be a class, too.
-    of_classes = (f.resolve() for f in learned.folders if SupportFolder.class_folders(f))
-    among_masks = place.name.lower() == "masks" and place.parent in with_masks
-    if place in taken or among_masks or any(folder in place.parents for folder in of_classes):
-        raise OutputError(
-            f"the results would lie among the photographs and masks in {out}",
-            "choose another --out",
-        )
 
 
 def _output_names(queries: Sequence[Path]) -> list[str]:

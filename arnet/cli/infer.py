@@ -123,6 +123,7 @@ def infer(
       arnet infer --bundle horse.bundle --state horse.npz --video ride.mp4
     """
     from arnet.runtime.inference import Outputs
+    from arnet.runtime.output_folder import check_out
 
     if not checkpoint and not bundle:
         bundle = Path(shipped.DEFAULT)
@@ -147,10 +148,18 @@ def infer(
     if video:
         _not_with("--video", {"--figure": figure, "--prob": prob})
 
+    console.check_folder(out)
+    console.check_files(save_state)
+    if save_state is not None and save_state.resolve() in (out.resolve(), *out.resolve().parents):
+        raise ConfigError(
+            f"--save-state {save_state} and --out {out} would be a file and a folder of one name",
+            "choose another --out, or end the name of the state in .npz",
+        )
     queries = inference.find_queries(query, video)
     classes = (
         inference.read_classes(support, label or [], annotation, save_state) if support else {}
     )
+    check_out(out, queries, classes, support or [])
     segmenter = inference.open_segmenter(checkpoint, bundle, engine, threads, device, size)
     learned = inference.learn(segmenter, classes, support or [], state or [])
     if save_state is not None:

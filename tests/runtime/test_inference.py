@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from arnet.runtime.errors import AnnotationError, OutputError
-from arnet.runtime.inference import Learned, Outputs, check_out, infer, learn, read_classes
+from arnet.runtime.inference import Learned, Outputs, infer, learn, read_classes
+from arnet.runtime.output_folder import check_out
 from arnet.runtime.segmenter import Segmenter
 from arnet.runtime.state import SupportState
 
@@ -112,7 +113,7 @@ def refused(out: Path, queries: list[Path], *folders: Path) -> bool:
     for folder in folders:
         supports |= read_classes(folder, ["all"], "as-is")
     try:
-        check_out(out, queries, Learned({}, supports, {}, folders=folders))
+        check_out(out, queries, supports, folders)
     except OutputError as error:
         assert "among the photographs" in error.message and error.hint
         return True
