@@ -71,6 +71,10 @@ class EngineError(ArnetError):
     """An engine that is not there, or that does not do what was asked."""
 
 
+class AbsentEngineError(EngineError):
+    """An engine that is not installed, or that the bundle is not made for: nothing is broken."""
+
+
 class BuildError(ArnetError):
     """A TensorRT plan that cannot be built, or that is not what was asked for."""
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from arnet.runtime import shipped
 from arnet.runtime.bundle import Bundle, TensorInfo
 from arnet.runtime.bundle.contract import check_stages
-from arnet.runtime.engines import AUTO, Engine, QueryEngine, Value, open_engine
+from arnet.runtime.engines import AUTO, Engine, QueryEngine, Refused, Value, open_engine
 from arnet.runtime.queries import Queries, by_class
 from arnet.runtime.segmentation import Segmentation, check_classes
 from arnet.runtime.state import SupportState, Tensors, check_given, check_state
@@ -59,13 +59,21 @@ class Segmenter:
         self._lock = threading.Lock()
 
     @classmethod
-    def load(cls, path: str | Path, engine: str = AUTO, threads: int | None = None) -> Segmenter:
+    def load(
+        cls,
+        path: str | Path,
+        engine: str = AUTO,
+        threads: int | None = None,
+        *,
+        refused: Refused | None = None,
+    ) -> Segmenter:
         """Open a bundle.
 
         Args:
             path: its folder or zip, or the name of one that comes with arnet.
             engine: see ``open_engine``.
             threads: processor threads of one computation; None for one per core.
+            refused: see ``open_engine``.
 
         Raises:
             BundleError: if it is damaged, incomplete or newer.
@@ -73,7 +81,7 @@ class Segmenter:
         """
         bundle = Bundle.open(shipped.find(Path(path), shipped.BUNDLE))
         check_stages(bundle.manifest)  # before an engine spends time on it
-        return cls(bundle, open_engine(bundle, engine, threads))
+        return cls(bundle, open_engine(bundle, engine, threads, refused))
 
     def learn(self, images: Sequence[Image], masks: Sequence[Image]) -> SupportState:
         """Learn one class.

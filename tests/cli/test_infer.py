@@ -83,6 +83,7 @@ def test_the_table_lists_photographs_and_the_last_line_is_a_command(
     finished = infer(examples / "dog", examples / "queries")
     assert "dog: 5 supports" in finished.out
     assert "dog1.jpg: dog1.png (mask, 2 values)" in finished.out
+    assert "\nengine torch on " in finished.out
     assert all(f"{name}.jpg" in finished.out for name in ("both", "cats", "dogs", "horses"))
     last = finished.out.splitlines()[-1]
     assert last.startswith("Next: ")
