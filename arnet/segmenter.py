@@ -19,7 +19,8 @@ from arnet.devices import choose_device
 from arnet.modeling import SupportFeatures
 from arnet.modeling.margins import margins_of
 from arnet.runtime.segmentation import ClassMasks, Segmentation
-from arnet.runtime.tensors import check_supports
+from arnet.runtime.state import check_given
+from arnet.runtime.tensors import check_image, check_supports
 
 
 class TorchSegmenter:
@@ -59,10 +60,11 @@ class TorchSegmenter:
         """See ``FewShotSegmenter.learn``. States of the same class are joined with ``state.add``.
 
         Raises:
-            AnnotationError: an image and its mask differ in size, or nothing was given.
+            AnnotationError: an image and its mask differ in size, nothing was given, or nothing is
+                left of an object at the size that the model sees.
             ImageError: an image is of another type or shape.
         """
-        check_supports(images, masks)
+        check_supports(images, masks, self.size)
         read = [prepare(i, m, self.size) for i, m in zip(images, masks, strict=True)]
         inputs = torch.stack([image for image, _ in read]).to(self.device)
         guides = torch.stack([mask == 1 for _, mask in read]).to(self.device, torch.float32)
@@ -70,9 +72,20 @@ class TorchSegmenter:
 
     @torch.inference_mode()
     def segment(
-        self, image: NDArray[np.uint8], states: Mapping[str, SupportFeatures]
+        self,
+        image: NDArray[np.uint8],
+        states: Mapping[str, SupportFeatures],
+        *,
+        parts: bool = True,
     ) -> Segmentation:
-        """See ``FewShotSegmenter.segment``; the backbone runs once for all classes."""
+        """See ``FewShotSegmenter.segment``; the backbone runs once for all classes.
+
+        Raises:
+            ImageError: the image is of another type or shape.
+            StateError: there is no state, or what is none.
+        """
+        check_image(image)
+        check_given(states.values(), SupportFeatures, "checkpoint")
         height, width = image.shape[:2]
         started = time.perf_counter()
         query, _ = prepare(image, np.zeros((height, width), np.uint8), self.size)
@@ -83,8 +96,10 @@ class TorchSegmenter:
             margins = margins_of(prediction)
             classes[name] = ClassMasks(
                 _probability(margins.q2, (height, width)),
-                None if margins.q1 is None else _probability(margins.q1, (height, width)),
-                None if margins.s is None else margins.s.sigmoid().numpy(),
+                _probability(margins.q1, (height, width))
+                if parts and margins.q1 is not None
+                else None,
+                margins.s.sigmoid().numpy() if parts and margins.s is not None else None,
             )
         done = time.perf_counter()
         return Segmentation(classes, {"prepare": prepared - started, "model": done - prepared})

@@ -114,7 +114,7 @@ class DrawnSegmenter:
         self, images: Sequence[NDArray[np.uint8]], masks: Sequence[NDArray[np.uint8]]
     ) -> dict[str, NDArray[np.float32]]:
         """The state: prepared photographs and masks, or their features."""
-        check_supports(images, masks)
+        check_supports(images, masks, self.size)
         pixels = np.concatenate([self._pixels(image) for image in images])
         guides = np.stack([resize_nearest(mask == 1, self.size) for mask in masks])
         state = {"images": pixels, "masks": guides.astype(np.float32)}
@@ -130,8 +130,10 @@ class DrawnSegmenter:
         self,
         image: NDArray[np.uint8],
         states: Mapping[str, dict[str, NDArray[np.float32]]],
+        *,
+        parts: bool = True,
     ) -> Segmentation:
-        """One run of the graph for each class."""
+        """One run of the graph for each class; it gives all three masks, wanted or not."""
         started = time.perf_counter()
         pixels = self._pixels(image)
         seconds = {"preprocess": time.perf_counter() - started}

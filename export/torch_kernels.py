@@ -141,10 +141,11 @@ class TorchKernels:
         """See ``FewShotSegmenter.learn``.
 
         Raises:
-            AnnotationError: an image and its mask differ in size, or nothing was given.
+            AnnotationError: an image and its mask differ in size, nothing was given, or nothing is
+                left of an object at the size that the model sees.
             ImageError: an image is of another type or shape.
         """
-        check_supports(images, masks)
+        check_supports(images, masks, self.size)
         with tuned():
             shots = [self._shot(image, mask) for image, mask in zip(images, masks, strict=True)]
             state = {name: torch.cat([shot[name] for shot in shots]) for name in shots[0]}
@@ -152,8 +153,10 @@ class TorchKernels:
                 state |= self.run("fuse_support", {"prototypes": state["prototype"]})
         return state
 
-    def segment(self, image: NDArray[np.uint8], states: Mapping[str, State]) -> Segmentation:
-        """See ``FewShotSegmenter.segment``.
+    def segment(
+        self, image: NDArray[np.uint8], states: Mapping[str, State], *, parts: bool = True
+    ) -> Segmentation:
+        """See ``FewShotSegmenter.segment``; it gives all three masks, wanted or not.
 
         The first photograph of a size, and of a set of states, is slower: its graph is captured.
         """
@@ -184,7 +187,7 @@ class TorchKernels:
         return {
             "kind": "torch-kernels",
             **self._origin,
-            "engine": "torch",
+            "engine": "torch-kernels",
             "engine_version": f"torch {torch.__version__}",
             "device": str(self.device),
             "precision": options.precision,

@@ -21,12 +21,30 @@ def install(extra: str) -> str:
     return f"in a checkout of arnet: pip install '.[{extra}]'"
 
 
+class FileError(ArnetError):
+    """A file that cannot be read, whatever it holds."""
+
+
 class ImageError(ArnetError):
     """A photograph or a mask that cannot be read."""
 
 
 class AnnotationError(ArnetError):
     """A support set whose annotations are missing, ambiguous or wrong."""
+
+
+class LostObjectError(AnnotationError):
+    """A mask that shows the model no object.
+
+    Attributes:
+        what: the message without the number of the support, for whoever knows its name.
+        number: which of the masks that were given, from 0.
+    """
+
+    def __init__(self, what: str, hint: str, number: int, count: int) -> None:
+        super().__init__(f"support {number + 1} of {count}: {what}", hint)
+        self.what = what
+        self.number = number
 
 
 class DataError(ArnetError):
@@ -51,6 +69,10 @@ class StateError(ArnetError):
 
 class EngineError(ArnetError):
     """An engine that is not there, or that does not do what was asked."""
+
+
+class AbsentEngineError(EngineError):
+    """An engine that is not installed, or that the bundle is not made for: nothing is broken."""
 
 
 class BuildError(ArnetError):

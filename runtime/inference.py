@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from arnet.runtime.drawing import draw_classes, voc_palette
-from arnet.runtime.errors import AnnotationError, ImageError, OutputError
+from arnet.runtime.errors import AnnotationError, ImageError
 from arnet.runtime.figure import FigureRow, figure
 from arnet.runtime.images import read_image, save_image
-from arnet.runtime.matching import IMAGE_FOLDERS, SupportFolder
+from arnet.runtime.learning import learn_class
 from arnet.runtime.output import atomic_write
+from arnet.runtime.output_folder import check_out
 from arnet.runtime.results import Result, Segment, VideoResult, write_results
 from arnet.runtime.segmentation import (
     THRESHOLD,
@@ -113,14 +114,12 @@ def learn(
         folders: the support folders that they were read from; no results are written there.
 
     Raises:
-        AnnotationError: there is no class, or there are more than a label map can hold.
+        AnnotationError: there is no class, there are more than a label map can hold, or the model
+            would see nothing of an object.
     """
     check_classes(supports)
     started = time.perf_counter()
-    states = {
-        name: segmenter.learn([s.image for s in members], [s.mask for s in members])
-        for name, members in supports.items()
-    }
+    states = {name: learn_class(segmenter, members) for name, members in supports.items()}
     return Learned(states, supports, {}, time.perf_counter() - started, folders)
 
 
@@ -160,7 +159,7 @@ def infer(
             "leave --figure out, or give the photographs with --support",
         )
     names = _output_names(queries)
-    check_out(out, queries, learned)
+    check_out(out, queries, learned.supports, learned.folders)
     # Every photograph is decoded once before anything is written: bad input leaves nothing behind.
     for path in queries:
         read_image(path)
@@ -169,7 +168,7 @@ def infer(
         began = time.perf_counter()
         image = read_image(path)
         read = time.perf_counter() - began
-        segmentation = segmenter.segment(image, learned.states)
+        segmentation = segmenter.segment(image, learned.states, parts=outputs.figure)
         labels = segmentation.labels()
         _write(out, name, image, learned.supports, segmentation, labels, outputs)
         result = Result(
@@ -253,30 +252,6 @@ def _support_mask(probability: NDArray[np.float32], support: Support) -> NDArray
     height, width = support.mask.shape
     large = Image.fromarray(probability).resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(large) > THRESHOLD
-
-
-def check_out(out: Path, queries: Iterable[Path], learned: Learned[State]) -> None:
-    """Results never lie among photographs: they would be taken for photographs and annotations.
-
-    Raises:
-        OutputError: the folder for the results is one of the input.
-    """
-    place = out.resolve()
-    taken = {folder.resolve() for folder in learned.folders}
-    supports = (s.path for members in learned.supports.values() for s in members)
-    for path in (*queries, *supports):
-        # A photograph may be a link: it lies in two folders then.
-        for folder in (path.parent.resolve(), path.resolve().parent):
-            taken |= {folder, folder / "masks", folder.parent / "masks"}
-            if folder.name in IMAGE_FOLDERS:
-                taken.add(folder.parent)
-    # Where sub-folders are the classes, one with results would be a class, too.
-    of_classes = (f.resolve() for f in learned.folders if SupportFolder.class_folders(f))
-    if place in taken or any(folder in place.parents for folder in of_classes):
-        raise OutputError(
-            f"the results would lie among the photographs and masks in {out}",
-            "choose another --out",
-        )
 
 
 def _output_names(queries: Sequence[Path]) -> list[str]:

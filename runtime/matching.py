@@ -22,12 +22,15 @@ from arnet.runtime.annotations import (
     read_label_names,
     size_mismatch,
 )
+from arnet.runtime.decoding import opened
 from arnet.runtime.errors import AnnotationError
 from arnet.runtime.images import image_size, images_in, read_mask
 
 MASK_NAMES = ("{}.png", "{}_mask.png", "{}.mask.png")
 MOST_LABELS = 32
 """A mask with more values than this, none of them named, is a photograph or has soft edges."""
+MOST_UNNAMED = 20
+"""Pascal VOC's largest value: a larger one beside 255, and without a name, is no label."""
 
 ACCEPTED = (
     "Accepted for a.jpg: a mask a.png, a_mask.png or a.mask.png (or images/a.jpg with masks/a.png);"
@@ -112,10 +115,18 @@ class SupportFolder:
 
     def _pictures(self) -> list[Path]:
         pictures = _without_masks(images_in(self.folder))
-        for name in IMAGE_FOLDERS:
-            if (self.folder / name).is_dir():
-                pictures += _without_masks(images_in(self.folder / name))
+        for folder in self._folders(*IMAGE_FOLDERS):
+            pictures += _without_masks(images_in(folder))
         return pictures
+
+    def _folders(self, *names: str) -> list[Path]:
+        """The sub-folders of these names, in their order, however they are capitalised."""
+        found = self._sub_folders
+        return [path for name in names for path in found if path.name.lower() == name.lower()]
+
+    @cached_property
+    def _sub_folders(self) -> list[Path]:
+        return sorted(path for path in self.folder.iterdir() if path.is_dir())
 
     def _annotations_of(self, picture: Path) -> Iterator[Labelled]:
         size = image_size(picture)
@@ -140,22 +151,22 @@ class SupportFolder:
 
     def _candidates(self, picture: Path) -> Iterator[Path]:
         """Yield the annotation files that exist for a photograph, the first to win first."""
-        beside, root, stem = picture.parent, self.folder, picture.stem
+        beside, stem = [picture.parent], picture.stem
         masks = [name.format(stem) for name in MASK_NAMES]
-        for place, names in (
+        for places, names in (
             (beside, masks),
-            (root / "masks", masks),
+            (self._folders("masks"), masks),
             (beside, [f"{stem}.json", f"{stem}.xml"]),
-            (root / "SegmentationClass", [f"{stem}.png"]),
-            (root / "Annotations", [f"{stem}.xml"]),
+            (self._folders("SegmentationClass"), [f"{stem}.png"]),
+            (self._folders("Annotations"), [f"{stem}.xml"]),
         ):
-            files = self._files(place)
-            yield from (files[name] for name in names if files.get(name, picture) != picture)
+            for files in map(self._files, places):
+                yield from (files[name] for name in names if files.get(name, picture) != picture)
 
     def _files(self, folder: Path) -> dict[str, Path]:
         """Return the files of a folder by name, the suffix in lower case."""
         if folder not in self._listings:
-            files = sorted(folder.iterdir()) if folder.is_dir() else []
+            files = sorted(folder.iterdir())
             self._listings[folder] = {_key(path): path for path in files if path.is_file()}
         return self._listings[folder]
 
@@ -186,9 +197,13 @@ class SupportFolder:
                 " soft edges or JPEG noise.",
                 "Save the mask as PNG with two values, 0 and 255, or one value per label.",
             )
+        if len(labels) == 1 and 255 in present and labels[0] not in names.names:
+            _check_unknown(path, values, labels[0], self.folder)
         source = f"{picture.name}: {path.name} (mask, {len(present)} values"
         if not labels:  # 0 and 255: a plain black-and-white mask
-            yield Labelled(picture, (values == 255).astype(np.uint8), "mask", source + ")", None)
+            only = next(iter(names.names.values())) if len(names.names) == 1 else None
+            source += ")" if only is None else f", label {only})"
+            yield Labelled(picture, (values == 255).astype(np.uint8), "mask", source, only)
         for value in labels:
             mask = np.where(values == 255, values, values == value).astype(np.uint8)
             name = names.names.get(value)
@@ -206,7 +221,7 @@ class SupportFolder:
     @cached_property
     def _coco(self) -> CocoFile | None:
         """The COCO file of the folder, None if there is none."""
-        places = [self.folder, *(self.folder / name for name in ("annotations", *IMAGE_FOLDERS))]
+        places = [self.folder, *self._folders("annotations", *IMAGE_FOLDERS)]
         files = sorted({path for place in places for path in place.glob("[!.]*.json")})
         found = [(path, data) for path in files if is_coco(data := read_json(path))]
         if len(found) > 1:
@@ -215,6 +230,29 @@ class SupportFolder:
                 "Leave the one that is meant.",
             )
         return CocoFile.parse(found[0][1], found[0][0]) if found else None
+
+
+def _check_unknown(path: Path, values: NDArray[np.uint8], label: int, folder: Path) -> None:
+    """Check that 255 can mean unknown beside one label without a name.
+
+    In a trimap, or where one pixel of a black-and-white mask is 254, it is the object, which would
+    be ignored without a word. Pascal VOC has at most 20, and thin borders; those of a small object
+    may be larger than itself, but then the mask has VOC's palette.
+    """
+    marked, unknown = (int(np.count_nonzero(values == value)) for value in (label, 255))
+    if label <= MOST_UNNAMED and (unknown <= marked or _has_palette(path)):
+        return
+    raise AnnotationError(
+        f"{path} has {marked} pixels of {label} and {unknown} of 255: a soft edge or a trimap, or"
+        f" the label {label} with unknown pixels.",
+        "Save the mask with 0 and 255 only. If 255 does mean unknown, add a classes.txt to"
+        f" {folder} that names the values from 1 to {label}, one in a line.",
+    )
+
+
+def _has_palette(path: Path) -> bool:
+    with opened(path, decode=False) as image:
+        return image.mode in ("P", "PA")
 
 
 def _key(path: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arnet.runtime.annotations import encode_rle
-from arnet.runtime.errors import CheckpointError
 from arnet.runtime.output import write_json
 from arnet.runtime.supports import Support
 from arnet.version import __version__
@@ -164,19 +162,6 @@ def write_results(
     if states:
         document["states"] = [{"class": name, "path": file} for name, file in states.items()]
     write_json(path, document)
-
-
-def sha256_of(path: str | Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal.
-
-    Raises:
-        CheckpointError: if it cannot be read.
-    """
-    try:
-        with Path(path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read ({error.strerror}).") from error
 
 
 def _plain(result: Result) -> dict[str, Any]:

@@ -26,9 +26,10 @@ class ClassMasks:
 
     Attributes:
         probability: q2, the result, at the query's size (H, W).
-        first: q1, averaged over the supports, at the query's size (H, W); None without MPM1.
+        first: q1, averaged over the supports, at the query's size (H, W); None without MPM1, or
+            where it was not asked for.
         supports: s, each support as the query re-predicts it, at feature size (k, h, w); None
-            without MPM2.
+            without MPM2, or where it was not asked for.
     """
 
     probability: NDArray[np.float32]
@@ -89,11 +90,23 @@ class FewShotSegmenter(Protocol[State]):
         Args:
             images: k photographs, RGB (H, W, 3), each of any size.
             masks: the object in each, (H, W): 0, 1, or 255 for unknown; a box is a filled mask.
+
+        Raises:
+            AnnotationError: LostObjectError where the model would see nothing of an object.
         """
         ...
 
-    def segment(self, image: NDArray[np.uint8], states: Mapping[str, State]) -> Segmentation:
-        """Find every class in one photograph, RGB (H, W, 3), of any size."""
+    def segment(
+        self, image: NDArray[np.uint8], states: Mapping[str, State], *, parts: bool = True
+    ) -> Segmentation:
+        """Find every class in one photograph, RGB (H, W, 3), of any size.
+
+        Args:
+            image: the photograph.
+            states: by class name.
+            parts: whether q1 and s are wanted beside q2; without, they may be None, which saves
+                the time to bring q1 to the photograph's size.
+        """
         ...
 
     def describe(self) -> dict[str, Any]:

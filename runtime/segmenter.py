@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 from arnet.runtime import shipped
 from arnet.runtime.bundle import Bundle, TensorInfo
 from arnet.runtime.bundle.contract import check_stages
-from arnet.runtime.engines import AUTO, Engine, QueryEngine, Value, open_engine
-from arnet.runtime.errors import StateError
+from arnet.runtime.engines import AUTO, Engine, QueryEngine, Refused, Value, open_engine
 from arnet.runtime.queries import Queries, by_class
 from arnet.runtime.segmentation import Segmentation, check_classes
-from arnet.runtime.state import SupportState, Tensors, check_state
+from arnet.runtime.state import SupportState, Tensors, check_given, check_state
 from arnet.runtime.streams import LabelMap, one_ahead
 from arnet.runtime.supports import UNNAMED
 from arnet.runtime.tensors import (
@@ -60,13 +59,21 @@ class Segmenter:
         self._lock = threading.Lock()
 
     @classmethod
-    def load(cls, path: str | Path, engine: str = AUTO, threads: int | None = None) -> Segmenter:
+    def load(
+        cls,
+        path: str | Path,
+        engine: str = AUTO,
+        threads: int | None = None,
+        *,
+        refused: Refused | None = None,
+    ) -> Segmenter:
         """Open a bundle.
 
         Args:
             path: its folder or zip, or the name of one that comes with arnet.
             engine: see ``open_engine``.
             threads: processor threads of one computation; None for one per core.
+            refused: see ``open_engine``.
 
         Raises:
             BundleError: if it is damaged, incomplete or newer.
@@ -74,7 +81,7 @@ class Segmenter:
         """
         bundle = Bundle.open(shipped.find(Path(path), shipped.BUNDLE))
         check_stages(bundle.manifest)  # before an engine spends time on it
-        return cls(bundle, open_engine(bundle, engine, threads))
+        return cls(bundle, open_engine(bundle, engine, threads, refused))
 
     def learn(self, images: Sequence[Image], masks: Sequence[Image]) -> SupportState:
         """Learn one class.
@@ -89,11 +96,12 @@ class Segmenter:
             The state, fused unless the bundle decodes another number of shots.
 
         Raises:
-            AnnotationError: an image and its mask differ in size, or nothing was given.
+            AnnotationError: an image and its mask differ in size, nothing was given, or nothing is
+                left of an object at the size that the model sees.
             ImageError: an image is of another type or shape.
             EngineError: the computation failed.
         """
-        check_supports(images, masks)
+        check_supports(images, masks, self.bundle.manifest.image_size)
         shots = [self._encode(image, mask) for image, mask in zip(images, masks, strict=True)]
         joined = {name: np.concatenate([shot[name] for shot in shots]) for name in shots[0]}
         state = SupportState(joined, None, self.bundle.sha256)
@@ -120,24 +128,35 @@ class Segmenter:
     # An array is an iterable too, for a type checker; the first overload is meant for it.
     @overload
     def segment(  # type: ignore[overload-overlap]
-        self, image: Image, states: SupportState | Mapping[str, SupportState]
+        self,
+        image: Image,
+        states: SupportState | Mapping[str, SupportState],
+        *,
+        parts: bool = True,
     ) -> Segmentation: ...
 
     @overload
     def segment(
-        self, image: Iterable[Image], states: SupportState | Mapping[str, SupportState]
+        self,
+        image: Iterable[Image],
+        states: SupportState | Mapping[str, SupportState],
+        *,
+        parts: bool = True,
     ) -> Iterator[Segmentation]: ...
 
     def segment(
         self,
         image: Image | Iterable[Image],
         states: SupportState | Mapping[str, SupportState],
+        *,
+        parts: bool = True,
     ) -> Segmentation | Iterator[Segmentation]:
         """Find every class in a photograph, or in many, such as the frames of a video.
 
         Args:
             image: RGB uint8 (H, W, 3), of any size; or an iterable of such.
             states: by class name, or the only one (its class is called "object").
+            parts: whether q1 and s are wanted beside q2; without, they may be None.
 
         Returns:
             The answer; or for an iterable an iterator, which takes a photograph only when the next
@@ -152,12 +171,12 @@ class Segmenter:
         named = {UNNAMED: states} if isinstance(states, SupportState) else dict(states)
         calls = self._prepared(tuple(named.values()))
         if isinstance(image, np.ndarray):
-            return self._begin(image, named, calls)()
+            return self._begin(image, named, calls, parts)()
         if isinstance(image, str | bytes) or not isinstance(image, Iterable):
             raise no_image(type(image).__name__)
         if self._queries is not None:
-            return one_ahead(image, lambda one: self._begin(one, named, calls))
-        return (self._segment(one, named, calls) for one in image)
+            return one_ahead(image, lambda one: self._begin(one, named, calls, parts))
+        return (self._segment(one, named, calls, parts) for one in image)
 
     def label(
         self, images: Iterable[Image], states: Mapping[str, SupportState]
@@ -167,7 +186,7 @@ class Segmenter:
         check_classes(states)
         queries = self._queries
         if queries is None:
-            found = (self._segment(image, states, calls) for image in images)
+            found = (self._segment(image, states, calls, parts=False) for image in images)
             return (LabelMap(one.labels(), one.seconds) for one in found)
 
         return one_ahead(images, lambda image: queries.label_map(image, calls))
@@ -210,15 +229,16 @@ class Segmenter:
         return outputs
 
     def _begin(
-        self, image: Image, states: Mapping[str, SupportState], calls: list[Feeds]
+        self, image: Image, states: Mapping[str, SupportState], calls: list[Feeds], parts: bool
     ) -> Callable[[], Segmentation]:
         """Begin with a photograph where the engine can; what is returned waits for the answer."""
         if self._queries is None:
-            return lambda: self._segment(image, states, calls)
+            return lambda: self._segment(image, states, calls, parts)
+        # It computes all of a photograph at once; what is not wanted costs it little.
         return self._queries.segmentation(image, states, calls)
 
     def _segment(
-        self, image: Image, states: Mapping[str, SupportState], calls: list[Feeds]
+        self, image: Image, states: Mapping[str, SupportState], calls: list[Feeds], parts: bool
     ) -> Segmentation:
         image = check_image(image)
         seconds: dict[str, float] = {}
@@ -229,12 +249,12 @@ class Segmenter:
         for call in calls:
             feeds = {name: value for name, value in (query | call).items() if name in needed}
             decoded = self._run("decode", feeds, seconds)
-            for name in ("margins", "first"):
+            for name in ("margins", "first") if parts else ("margins",):
                 if name in decoded:
                     sized = {"margins": decoded[name], "size": size}
                     large = self._run("postprocess", sized, seconds)["probability"]
                     masks.setdefault(name, []).extend(self._floats(large))
-            if "supports" in decoded:
+            if parts and "supports" in decoded:
                 masks.setdefault("supports", []).extend(sigmoid(self._floats(decoded["supports"])))
         return Segmentation(by_class(masks, states), seconds)
 
@@ -243,11 +263,7 @@ class Segmenter:
 
     def _prepared(self, states: tuple[SupportState, ...]) -> list[Feeds]:
         """What ``decode`` is fed of the states: one set of tensors for each of its calls."""
-        if not states:
-            raise StateError("no class was given to look for", "Give one state or more.")
-        for state in states:
-            if not isinstance(state, SupportState):
-                raise StateError(f"a {type(state).__name__} is no state of a bundle", "Learn it.")
+        check_given(states, SupportState, "bundle")
         with self._lock:
             if states in self._states:
                 self._states.move_to_end(states)

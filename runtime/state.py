@@ -6,7 +6,7 @@ import io
 import json
 import math
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -143,6 +143,24 @@ class SupportState:
             raise StateError(
                 f"{path} is not a readable support state ({error}).", _LEARN_AGAIN
             ) from error
+
+
+def check_given(states: Collection[object], kind: type, of: str) -> None:
+    """Check that there are states to look for, and that a segmenter made them.
+
+    Args:
+        states: what was given.
+        kind: the type of the segmenter's states.
+        of: what the segmenter runs, for the error.
+
+    Raises:
+        StateError: there is none, or one is of another type.
+    """
+    if not states:
+        raise StateError("no class was given to look for", "Give one state or more.")
+    for state in states:
+        if not isinstance(state, kind):
+            raise StateError(f"a {type(state).__name__} is no state of a {of}", "Learn it.")
 
 
 def check_state(state: SupportState, bundle: Bundle) -> None:

@@ -48,7 +48,7 @@ def label_maps(
     """
     if isinstance(segmenter, Labeller):
         return segmenter.label(images, states)
-    found = (segmenter.segment(image, states) for image in images)
+    found = (segmenter.segment(image, states, parts=False) for image in images)
     return (LabelMap(one.labels(), one.seconds) for one in found)
 
 

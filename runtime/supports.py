@@ -75,8 +75,9 @@ def read_supports(
     if label is None and len(classes) > 1:
         raise AnnotationError(
             f"{folder} has several labels: {names}.",
-            f"Choose one: --label {next(iter(classes))}. Numbers are the values of masks; if they"
-            " mean the same thing, save the masks with two values, 0 and 255.",
+            f"Choose one: --label {next(iter(classes))}, or take them all: --label all. Numbers are"
+            " the values of masks; if they mean the same thing, save the masks with two values, 0"
+            " and 255.",
         )
     if label is not None and label not in classes:
         if all(found.label is None for members in classes.values() for found in members):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from arnet.runtime.errors import AnnotationError, ImageError
+from arnet.runtime.errors import AnnotationError, ImageError, LostObjectError
 
 
 def check_image(image: Any) -> NDArray[np.uint8]:
@@ -32,11 +32,17 @@ def no_image(found: str) -> ImageError:
     )
 
 
-def check_supports(images: Sequence[Any], masks: Sequence[Any]) -> None:
+def check_supports(images: Sequence[Any], masks: Sequence[Any], side: int) -> None:
     """Check what a class is to be learned from.
 
+    Args:
+        images: the photographs.
+        masks: the object in each.
+        side: of the square, in pixels, that the model sees of them.
+
     Raises:
-        AnnotationError: an image and its mask differ in size, or nothing was given.
+        AnnotationError: an image and its mask differ in size, nothing was given, or a mask has no
+            object, none that is left at that size (LostObjectError).
         ImageError: an image is of another type or shape.
     """
     if not len(images) or len(images) != len(masks):
@@ -44,7 +50,7 @@ def check_supports(images: Sequence[Any], masks: Sequence[Any]) -> None:
             f"{len(images)} images and {len(masks)} masks were given",
             "give one mask for each image, and at least one of both",
         )
-    for image, mask in zip(images, masks, strict=True):
+    for number, (image, mask) in enumerate(zip(images, masks, strict=True)):
         check_image(image)
         if not isinstance(mask, np.ndarray) or mask.dtype not in (np.uint8, np.bool_):
             found = mask.dtype if isinstance(mask, np.ndarray) else type(mask).__name__
@@ -55,8 +61,31 @@ def check_supports(images: Sequence[Any], masks: Sequence[Any]) -> None:
         if image.shape[:2] != mask.shape:
             raise AnnotationError(
                 f"an image of {image.shape[1]}x{image.shape[0]} pixels has a mask of "
-                + "x".join(str(side) for side in mask.shape[::-1])
+                + "x".join(str(length) for length in mask.shape[::-1])
             )
+        if not resize_nearest(mask == 1, side).any():
+            raise _lost(mask, side, number, len(masks))
+
+
+def _lost(mask: NDArray[Any], side: int, number: int, count: int) -> LostObjectError:
+    """Build the error for a mask of which the model would see nothing, and learn nothing."""
+    rows, columns = (np.flatnonzero((mask == 1).any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        return LostObjectError(
+            "no pixel of its mask is 1, the object",
+            "Mark the object. Beside 1, 255 means unknown: of a mask of 0 and 255 give"
+            " (mask == 255), or read it with arnet.runtime.supports.read_supports.",
+            number,
+            count,
+        )
+    height, width = (int(found[-1] - found[0]) + 1 for found in (rows, columns))
+    return LostObjectError(
+        f"its object of {width}x{height} pixels, in {mask.shape[1]}x{mask.shape[0]}, vanishes at"
+        f" the {side}x{side} that the model sees",
+        "Cut the photograph and its mask out around the object, so that it fills more of them.",
+        number,
+        count,
+    )
 
 
 def resize_nearest(mask: NDArray[np.generic], side: int) -> NDArray[np.generic]:

@@ -4,7 +4,13 @@ import torch
 
 from arnet.checkpoint import Checkpoint, save_checkpoint
 from arnet.data.transforms import prepare
-from arnet.runtime.errors import AnnotationError, CheckpointError, ConfigError
+from arnet.runtime.errors import (
+    AnnotationError,
+    CheckpointError,
+    ConfigError,
+    ImageError,
+    StateError,
+)
 from arnet.segmenter import TorchSegmenter
 
 
@@ -42,6 +48,15 @@ def test_masks_have_the_size_of_the_photograph(segmenter, photographs):
         assert masks_of.supports.shape == (shots, 9, 9)
     assert found.labels().shape == (37, 83)
     assert set(found.seconds) == {"prepare", "model"} and min(found.seconds.values()) > 0
+
+
+def test_what_is_not_wanted_is_left_out(segmenter, photographs):
+    images, masks = photographs
+    state = segmenter.learn(images, masks)
+    whole = segmenter.segment(QUERY, {"a": state}).classes["a"]
+    found = segmenter.segment(QUERY, {"a": state}, parts=False).classes["a"]
+    assert found.first is None and found.supports is None
+    assert np.array_equal(found.probability, whole.probability)
 
 
 def test_the_probability_is_the_softmax_of_the_model(segmenter, photographs):
@@ -104,6 +119,36 @@ def test_supports_that_do_not_fit(segmenter, photographs):
         segmenter.learn([], [])
     with pytest.raises(AnnotationError, match=r"60x40 pixels has a mask of 50x70"):
         segmenter.learn(images[:1], masks[1:2])
+
+
+@pytest.mark.parametrize(
+    "image",
+    [QUERY / 255, QUERY[..., 0], QUERY.astype(np.uint16), QUERY[:0], "photo.jpg", None],
+    ids=["float", "grey", "16 bits", "empty", "name", "nothing"],
+)
+def test_a_query_of_another_type_or_shape(segmenter, photographs, image):
+    images, masks = photographs
+    state = segmenter.learn(images[:1], masks[:1])
+    with pytest.raises(ImageError, match=r"an array uint8 \(height, width, 3\)"):
+        segmenter.segment(image, {"a": state})
+
+
+def test_no_state_and_what_is_none(segmenter):
+    with pytest.raises(StateError, match="no class"):
+        segmenter.segment(QUERY, {})
+    with pytest.raises(StateError, match="a str is no state of a checkpoint"):
+        segmenter.segment(QUERY, {"a": "a.npz"})
+
+
+def test_an_object_of_which_the_model_would_see_nothing(segmenter):
+    image, mask = np.zeros((300, 400, 3), np.uint8), np.zeros((300, 400), np.uint8)
+    with pytest.raises(AnnotationError, match="support 1 of 1: no pixel of its mask is 1"):
+        segmenter.learn([image], [mask])
+    mask[3:6, 4:8] = 1  # between the centres of the first pixels of 65
+    with pytest.raises(AnnotationError, match="of 4x3 pixels, in 400x300, vanishes at the 65x65"):
+        segmenter.learn([image], [mask])
+    mask[2, 3] = 1
+    assert segmenter.learn([image], [mask]).masks.sum() > 0
 
 
 def test_it_is_read_from_a_file_and_describes_itself(make_model, make_config, tmp_path):

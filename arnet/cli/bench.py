@@ -267,7 +267,7 @@ def _contenders(
 
 
 def _doubts(checkpoint: Path | None, sha256: str) -> list[str]:
-    from arnet.runtime.results import sha256_of
+    from arnet.runtime.files import sha256_of
 
     other = checkpoint is not None and sha256_of(checkpoint) != sha256
     return [f"{checkpoint} is not what the bundle was exported from"] if other else []

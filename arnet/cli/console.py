@@ -94,6 +94,25 @@ def not_with(option: str, others: Mapping[str, object]) -> None:
         raise ConfigError(f"{given[0]} means nothing with {option}", f"leave {given[0]} out")
 
 
+def check_folder(path: Path) -> None:
+    """Check before the long work that files can be written to a folder, which need not be there.
+
+    Raises:
+        OutputError: it is a file, or in one, or cannot be written to.
+    """
+    folder = next(place for place in (path, *path.absolute().parents) if place.exists())
+    if not folder.is_dir():
+        raise OutputError(f"{folder} is a file, not a folder for results", "choose another --out")
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be written to: {error.strerror or error}",
+            "choose an --out in a folder that can be written to",
+        ) from error
+
+
 @contextmanager
 def progress_bar(*extra: str) -> Iterator[Progress]:
     """A progress bar on stderr with time left; ``extra`` are fields shown at its end.

@@ -129,6 +129,7 @@ def infer(
       arnet infer --bundle horse.bundle --state horse.npz --video ride.mp4
     """
     from arnet.runtime.inference import Outputs
+    from arnet.runtime.output_folder import check_out
 
     if not checkpoint and not bundle:
         bundle = Path(shipped.DEFAULT)
@@ -143,7 +144,8 @@ def infer(
     if len(support or []) > 1 and label and label != ["all"]:
         raise ConfigError(
             "--label chooses among the classes of one folder, and there are several --support",
-            "leave --label out, or give the folder of that class alone",
+            "leave --label out, take every class of every folder with --label all, or give the"
+            " folder of that class alone",
         )
     if state:
         boxes = annotation == "box"
@@ -152,10 +154,18 @@ def infer(
     if video:
         console.not_with("--video", {"--figure": figure, "--prob": prob})
 
+    console.check_folder(out)
+    console.check_files(save_state)
+    if save_state is not None and save_state.resolve() in (out.resolve(), *out.resolve().parents):
+        raise ConfigError(
+            f"--save-state {save_state} and --out {out} would be a file and a folder of one name",
+            "choose another --out, or end the name of the state in .npz",
+        )
     queries = inference.find_queries(query, video)
     classes = (
         inference.read_classes(support, label or [], annotation, save_state) if support else {}
     )
+    check_out(out, queries, classes, support or [])
     segmenter = inference.open_segmenter(
         checkpoint, bundle, engine, threads, device, size, precision
     )

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from arnet.cli import console
 from arnet.runtime import shipped
-from arnet.runtime.errors import ConfigError
+from arnet.runtime.errors import ConfigError, EngineError
 
 if TYPE_CHECKING:
+    from arnet.runtime.engines import Refused
     from arnet.runtime.inference import Learned, Outputs
     from arnet.runtime.results import Result
     from arnet.runtime.segmentation import FewShotSegmenter
@@ -71,11 +72,38 @@ def open_segmenter(
     size: int | None,
     precision: str | None,
 ) -> FewShotSegmenter[Any]:
-    """Open the bundle, or else the checkpoint, for which alone torch is needed."""
+    """Open the bundle, or else the checkpoint, for which alone torch is needed; say what runs it.
+
+    An engine for the GPU that is installed and does not work is told, or nobody would notice that
+    the processor computes.
+    """
+    refusals: list[str] = []
+
+    def refused(name: str, error: EngineError) -> None:
+        refusals.append(f"not {name}: {error.message}" + f" ({error.hint})" * bool(error.hint))
+
+    segmenter = _opened(checkpoint, bundle, engine, threads, device, size, precision, refused)
+    described = segmenter.describe()
+    console.out.print(f"engine {described.get('engine', 'torch')} on {described['device']}")
+    for refusal in refusals:
+        console.out.print(f"note: {refusal}", style="yellow")
+    return segmenter
+
+
+def _opened(
+    checkpoint: Path | None,
+    bundle: Path | None,
+    engine: str | None,
+    threads: int | None,
+    device: str | None,
+    size: int | None,
+    precision: str | None,
+    refused: Refused,
+) -> FewShotSegmenter[Any]:
     if bundle is not None:
         from arnet.runtime.segmenter import Segmenter
 
-        return Segmenter.load(bundle, engine or "auto", threads)
+        return Segmenter.load(bundle, engine or "auto", threads, refused=refused)
     assert checkpoint is not None
     if engine not in (None, *CHECKPOINT_ENGINES):
         raise ConfigError(

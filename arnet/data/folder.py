@@ -41,7 +41,8 @@ def folder(
     ``masks/NAME.png`` holds the class index of every pixel of ``images/NAME.jpg`` (or .png, ...):
     0 background, 255 ignore. ``classes.txt`` has a class per line: ``3 belt``, or the name alone,
     numbered from 1; a line for index 0 names the background and is passed over. Where there is one
-    class, and all masks hold nothing but 0 and 255, as those of ``arnet infer``, 255 is that class.
+    class, and all masks hold nothing but 0 and 255, as those of ``arnet infer``, 255 is that class;
+    where most do and some do not, they are refused.
 
     Where ``train.txt`` and ``val.txt`` lie beside them, with an image name per line, they say which
     images are which; otherwise every ``val_every``-th image by name is for val, the others for
@@ -64,8 +65,8 @@ def folder(
 
     Raises:
         DataError: folders, masks, photographs or classes are missing, sizes differ, a mask holds an
-            index that is no class, no mask tells which of several classes it shows, or ``fold`` and
-            ``held_out`` contradict each other.
+            index that is no class, no mask tells which of several classes it shows, most masks hold
+            0 and 255 alone and others do not, or ``fold`` and ``held_out`` contradict each other.
         ImageError: a file cannot be read.
     """
     check_split(split)
@@ -83,7 +84,8 @@ def folder(
         "every photograph images/NAME.* needs masks/NAME.png; move the others elsewhere",
     )
     require_equal_sizes(source)
-    if _only_255(list(masks.values())):  # of both splits: 255 means the same in both
+    # Of both splits: 255 means the same in both.
+    if _only_255(root / "masks", list(masks.values()), len(class_names) > 1):
         source = replace(source, only=_single_class(root / "masks", class_names))
     small_objects = AreaFilter(share=min_share)
     scan = source.scan(class_names, small_objects, None if cache_dir is None else Path(cache_dir))
@@ -162,16 +164,30 @@ def _novel_classes(
     return tuple(number[name] for name in held_out)
 
 
-def _only_255(masks: Sequence[Path]) -> bool:
-    """Whether masks hold 255 and none any class number; masks with numbers are read up to one."""
-    marked = False
+def _only_255(folder: Path, masks: Sequence[Path], several: bool) -> bool:
+    """Whether masks hold 255 and none any class number.
+
+    Of several classes, masks with numbers are read up to one. Of a single class all are: a few
+    numbers among masks of 0 and 255, such as one soft pixel, must not turn all objects unknown.
+    """
+    marked = numbered = 0
     for path in masks:
         if path.is_file():  # those of this split are there, the others may not be needed
             mask = read_mask(path)
             if np.any((mask != 0) & (mask != IGNORE)):
-                return False
-            marked = marked or bool(np.any(mask == IGNORE))
-    return marked
+                if several:
+                    return False
+                numbered += 1
+            elif np.any(mask == IGNORE):
+                marked += 1
+    if numbered and marked > numbered:
+        raise DataError(
+            f"{marked} masks in {folder} hold 0 and 255 alone, and {numbered} also other values,"
+            " beside which 255 means not known, in all of them",
+            "a soft edge or a trimap? save all masks with 0 and 255 only, or write the class's"
+            " number of classes.txt in place of 255 in all of them",
+        )
+    return marked > 0 and not numbered
 
 
 def _single_class(masks: Path, class_names: dict[int, str]) -> int:

@@ -16,7 +16,7 @@ from arnet.config_file import config_from_dict, config_to_dict
 from arnet.modeling import ARNet
 from arnet.runtime import shipped
 from arnet.runtime.errors import ConfigError
-from arnet.runtime.results import sha256_of
+from arnet.runtime.files import sha256_of
 from arnet.training.state import Position
 
 _FUSION = ("cmm.", "shot_attention.")

@@ -20,7 +20,7 @@ from arnet.config_file import config_from_dict, config_to_dict
 from arnet.modeling import ARNet
 from arnet.runtime import shipped
 from arnet.runtime.errors import CheckpointError, ConfigError
-from arnet.runtime.results import sha256_of
+from arnet.runtime.files import sha256_of
 
 FORMAT = "arnet-training-state"
 _MODEL, _OPTIMIZER = "model.", "optimizer."

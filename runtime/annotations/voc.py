@@ -82,7 +82,8 @@ def read_label_names(path: Path) -> LabelNames:
     """Read ``labelmap.txt`` (``name:r,g,b:…``) or ``classes.txt`` (one name per line).
 
     The first line has value 0 if it is the background and value 1 otherwise; empty lines and lines
-    from ``#`` on are left out, and so is labelme's ``__ignore__``.
+    from ``#`` on are left out, and so is labelme's ``__ignore__``. Where every line begins with a
+    number of its own, as ``arnet train`` takes them (``3 belt``), that is the value.
 
     Args:
         path: the file.
@@ -99,6 +100,8 @@ def read_label_names(path: Path) -> LabelNames:
         raise AnnotationError(f"{path} cannot be read ({error}).", "Save it as UTF-8.") from error
     entries = [line.strip().split(":") for line in lines if line.strip()[:1] not in ("", "#")]
     entries = [entry for entry in entries if entry[0].strip() != "__ignore__"]
+    if numbered := _numbered([":".join(entry) for entry in entries]):
+        return LabelNames(numbered)
     background = bool(entries) and entries[0][0].strip(" _").lower() == "background"
     names: dict[int, str] = {}
     colours: dict[Colour, int] = {} if background else {(0, 0, 0): 0}
@@ -115,3 +118,13 @@ def read_label_names(path: Path) -> LabelNames:
                 ) from error
             colours[red, green, blue] = value
     return LabelNames(names, colours if len(colours) > 1 else {})
+
+
+def _numbered(lines: list[str]) -> dict[int, str]:
+    """The names by number, 0 left out, where every line has a number of its own; else none."""
+    fields = [line.split(maxsplit=1) for line in lines]
+    if not all(len(field) == 2 and field[0].isdecimal() for field in fields):
+        return {}
+    names = {int(number): name for number, name in fields}
+    names.pop(0, None)
+    return names if len({int(number) for number, _ in fields}) == len(fields) else {}

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arnet.runtime.benchmark.workload import FEWEST_QUERIES, Workload
+from arnet.runtime.learning import learn_class
 from arnet.runtime.segmentation import FewShotSegmenter
 from arnet.runtime.supports import Support
 
@@ -137,9 +138,10 @@ def compare(
 def _answers(
     segmenters: Mapping[str, FewShotSegmenter[Any]], case: Case
 ) -> Iterator[tuple[str, tuple[NDArray[np.bool_], NDArray[np.float32]]]]:
-    images, masks = [s.image for s in case.supports], [s.mask for s in case.supports]
     for name, segmenter in segmenters.items():
-        segmentation = segmenter.segment(case.image, {case.label: segmenter.learn(images, masks)})
+        segmentation = segmenter.segment(
+            case.image, {case.label: learn_class(segmenter, case.supports)}
+        )
         (found,) = segmentation.classes.values()
         yield name, (segmentation.labels() == 1, found.probability)
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 from arnet.runtime.benchmark.timing import DEVICE, Call
 from arnet.runtime.benchmark.workload import Photograph
 from arnet.runtime.images import read_image
+from arnet.runtime.learning import learn_class
 from arnet.runtime.segmentation import FewShotSegmenter
 from arnet.runtime.supports import Support
 
@@ -142,10 +143,7 @@ def learn(
     segmenter: FewShotSegmenter[Any], supports: Mapping[str, Sequence[Support]]
 ) -> dict[str, Any]:
     """The state of each class."""
-    return {
-        name: segmenter.learn([s.image for s in members], [s.mask for s in members])
-        for name, members in supports.items()
-    }
+    return {name: learn_class(segmenter, members) for name, members in supports.items()}
 
 
 def _decoded(

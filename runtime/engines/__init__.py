@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from arnet.runtime.bundle import Bundle
 from arnet.runtime.engines.engine import Engine, QueryAnswer, QueryEngine, Value
-from arnet.runtime.errors import EngineError
+from arnet.runtime.errors import AbsentEngineError, EngineError
 
 __all__ = [
     "AUTO",
@@ -16,6 +18,7 @@ __all__ = [
     "EngineEntry",
     "QueryAnswer",
     "QueryEngine",
+    "Refused",
     "Value",
     "open_engine",
 ]
@@ -53,7 +56,16 @@ ENGINES: dict[str, EngineEntry] = {
 """By name, the fastest first."""
 
 
-def open_engine(bundle: Bundle, engine: str = AUTO, threads: int | None = None) -> Engine:
+Refused: TypeAlias = Callable[[str, EngineError], None]
+"""Is told the name of an engine that is installed and does not work here, and why."""
+
+
+def open_engine(
+    bundle: Bundle,
+    engine: str = AUTO,
+    threads: int | None = None,
+    refused: Refused | None = None,
+) -> Engine:
     """Open a bundle with an engine.
 
     Args:
@@ -61,6 +73,8 @@ def open_engine(bundle: Bundle, engine: str = AUTO, threads: int | None = None) 
         engine: a key of ``ENGINES``, or "auto" for the first of them that works. An engine that is
             asked for by name is never replaced by another.
         threads: processor threads of one computation; None for one per core.
+        refused: with "auto" is told of each engine that is passed over though it is installed;
+            None for no one.
 
     Raises:
         EngineError: if there is no such engine, or it (with "auto": none) works here.
@@ -75,11 +89,13 @@ def open_engine(bundle: Bundle, engine: str = AUTO, threads: int | None = None) 
             )
         return ENGINES[engine].open(bundle, threads)
     refusals = []
-    for entry in ENGINES.values():
+    for name, entry in ENGINES.items():
         try:
             return entry.open(bundle, threads)
         except EngineError as error:
             refusals.append(error)
+            if refused is not None and not isinstance(error, AbsentEngineError):
+                refused(name, error)
     raise EngineError(
         "no engine works here: " + "; ".join(error.message for error in refusals),
         refusals[-1].hint,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from arnet.runtime.bundle import Bundle, Stage, TensorInfo
 from arnet.runtime.engines.engine import Value, check_feeds
-from arnet.runtime.errors import BundleError, EngineError
+from arnet.runtime.errors import AbsentEngineError, BundleError, EngineError
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -209,9 +209,11 @@ def _require(provider: str, engine: str, install: str) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise EngineError(f"the engine '{engine}' needs ONNX Runtime ({error})", install) from error
+        raise AbsentEngineError(
+            f"the engine '{engine}' needs ONNX Runtime ({error})", install
+        ) from error
     if provider not in onnxruntime.get_available_providers():
-        raise EngineError(f"ONNX Runtime is installed without {provider}", install)
+        raise AbsentEngineError(f"ONNX Runtime is installed without {provider}", install)
     return onnxruntime
 
 

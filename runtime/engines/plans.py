@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from arnet.runtime.bundle import Stage
 from arnet.runtime.engines.complaints import logger_of
 from arnet.runtime.engines.plan_choice import numbers
-from arnet.runtime.errors import EngineError
+from arnet.runtime.errors import AbsentEngineError, EngineError
 
 REQUIREMENT = "tensorrt>=10.13,!=10.14.*,<12"
 
@@ -48,7 +48,9 @@ class TensorRt:
         try:
             self._trt = import_module("tensorrt")
         except Exception as error:  # ImportError, or one of the loader's
-            raise EngineError(f"the engine 'tensorrt' needs TensorRT ({error})", install) from error
+            absent = isinstance(error, ModuleNotFoundError) and error.name == "tensorrt"
+            kind = AbsentEngineError if absent else EngineError
+            raise kind(f"the engine 'tensorrt' needs TensorRT ({error})", install) from error
         self.version = str(self._trt.__version__)
         if not _OLDEST <= numbers(self.version) < _TOO_NEW:
             raise EngineError(

@@ -19,7 +19,7 @@ from arnet.runtime.engines.lane import Call
 from arnet.runtime.engines.pipeline import Form, Guard, Pending, Pipeline, form_of
 from arnet.runtime.engines.plan_choice import Found, choose
 from arnet.runtime.engines.plans import FixedContext, Plan, TensorRt
-from arnet.runtime.errors import EngineError
+from arnet.runtime.errors import AbsentEngineError, EngineError
 
 GRAPHS = "ARNET_GRAPHS"
 """Environment variable: "off" enqueues every query anew in place of launching its graph."""
@@ -52,7 +52,7 @@ def open_tensorrt(bundle: Bundle, threads: int | None = None) -> TensorRtEngine:
         " --support FOLDER --out BUNDLE"
     )
     if not manifest.plans:
-        raise EngineError(
+        raise AbsentEngineError(
             "the bundle holds no TensorRT plans", f"On a machine with the GPU: {command}"
         )
     library = TensorRt()

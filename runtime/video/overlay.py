@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arnet.runtime.drawing import draw_classes
-from arnet.runtime.inference import Learned, check_out, write_learned_results
+from arnet.runtime.inference import Learned, write_learned_results
 from arnet.runtime.output import atomic_write
+from arnet.runtime.output_folder import check_out
 from arnet.runtime.results import VideoResult
 from arnet.runtime.segmentation import FewShotSegmenter, State, check_classes
 from arnet.runtime.streams import LabelMap, label_maps
@@ -142,7 +143,7 @@ def infer_video(
     Raises:
         ArnetError: as ``segment_video``; the folder holds photographs of the input.
     """
-    check_out(out, [], learned)
+    check_out(out, [], learned.supports, learned.folders)
     result = segment_video(
         segmenter, learned.states, path, out / f"{path.stem}_overlay.mp4", progress
     )

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from arnet.config_file import config_to_dict, load_config
-from arnet.runtime.results import sha256_of
+from arnet.runtime.files import sha256_of
 from benchmarks import variants
 
 MEANS = {"1": 41.0, "2": 42.0, "3": 43.0, "voc/*": 30.0, "ccp/*": 20.0, "davis/*": 55.0}

@@ -83,6 +83,7 @@ def test_the_table_lists_photographs_and_the_last_line_is_a_command(
     finished = infer(examples / "dog", examples / "queries")
     assert "dog: 5 supports" in finished.out
     assert "dog1.jpg: dog1.png (mask, 2 values)" in finished.out
+    assert "\nengine torch on " in finished.out
     assert all(f"{name}.jpg" in finished.out for name in ("both", "cats", "dogs", "horses"))
     last = finished.out.splitlines()[-1]
     assert last.startswith("Next: ")
@@ -176,8 +177,25 @@ def test_folders_of_several_classes_are_found_at_once(
     assert twice.code == 2 and "two folders hold the class dog" in twice.err
     chosen = run(*common, "--support", two_classes / "horse", "--label", "dog")
     assert chosen.code == 2 and "--label chooses among" in chosen.err
+    assert "take every class of every folder with --label all" in chosen.err
     kept = run("infer", *common[3:], "--support", two_classes / "horse", "--save-state", "s.npz")
     assert kept.code == 2 and "give one --support" in kept.err
+
+
+def test_folders_one_of_which_has_several_classes(
+    infer: Infer, fails, checkpoint: Path, two_classes: Path, examples: Path, tmp_path: Path
+) -> None:
+    """What the error says can be done: to choose one would be refused of several folders."""
+    (two_classes / "horse").rename(tmp_path / "mare")
+    shutil.copytree(examples / "horse", two_classes / "horse")
+    query = examples / "queries" / "both.jpg"
+    arguments = ["--checkpoint", checkpoint, "--support", two_classes, "--query", query]
+    said = fails("infer", *arguments, "--support", tmp_path / "mare")
+    assert "has several labels: dog, horse" in said and "--label all" in said
+    infer(two_classes, query, "--support", tmp_path / "mare", "--label", "all")
+    found = json.loads((tmp_path / "out" / "results.json").read_text())
+    labels = [segment["label"] for segment in found["results"][0]["segments"]]
+    assert labels == ["dog", "horse", "mare"]
 
 
 def test_one_label_of_a_folder_with_several_is_segmented_alone(

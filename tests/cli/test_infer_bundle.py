@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from arnet.runtime import shipped
+from arnet.runtime.errors import EngineError
 from arnet.runtime.state import SupportState
 
 Infer = Callable[..., str]
@@ -86,6 +87,25 @@ def test_a_bundle_gives_the_files_that_a_checkpoint_gives(
     mask = np.asarray(Image.open(tmp_path / "out" / "query_mask.png")) == 255
     disc = np.asarray(Image.open(query))[:, :, 0] == 230
     assert (mask & disc).sum() > 0.5 * (mask | disc).sum()
+
+
+def test_it_says_what_computes_and_why_not_something_faster(
+    infer: Infer, run, bundle: Path, support: Path, query: Path, tmp_path: Path, monkeypatch
+) -> None:
+    said = infer("--support", support).splitlines()
+    assert said[2] == "engine onnx on cpu"  # after the class and its support
+    assert not [line for line in said if line.startswith("note: ")]
+    pytest.importorskip("onnxruntime")
+    from arnet.runtime.engines import onnx
+
+    def broken(bundle: object, threads: object) -> None:
+        raise EngineError("no [libcublas] was found", "Install it.")
+
+    monkeypatch.setattr(onnx, "open_cuda", broken)
+    arguments = ["--bundle", bundle, "--support", support, "--query", query, "--threads", 1]
+    said = run("infer", *arguments, "--out", tmp_path / "auto").out.splitlines()
+    assert said[2] == "engine onnx on cpu"
+    assert said[3] == "note: not onnx-cuda: no [libcublas] was found (Install it.)"
 
 
 def test_a_bundle_needs_no_torch(

@@ -11,7 +11,13 @@ import pytest
 
 
 @pytest.fixture
-def infer(run, examples: Path, tmp_path: Path):
+def printed() -> list[str]:
+    """What each run printed."""
+    return []
+
+
+@pytest.fixture
+def infer(run, examples: Path, tmp_path: Path, printed: list[str]):
     """Runs ``arnet infer`` with a checkpoint; returns what results.json says of the model and the
     probabilities."""
     query = examples / "queries" / "horse.jpg"
@@ -21,6 +27,7 @@ def infer(run, examples: Path, tmp_path: Path):
         words = (*common, "--prob", "--size", size, "--out", tmp_path / "out")
         finished = run("infer", *words, *options)
         assert finished.code == 0, finished.err
+        printed.append(finished.out)
         found = json.loads((tmp_path / "out" / "results.json").read_text())["model"]
         (path,) = (tmp_path / "out").glob("*_prob.npy")
         return found, np.load(path).astype(np.float32)
@@ -28,13 +35,14 @@ def infer(run, examples: Path, tmp_path: Path):
     return infer
 
 
-def test_our_kernels_give_what_the_model_gives(infer) -> None:
+def test_our_kernels_give_what_the_model_gives(infer, printed: list[str]) -> None:
     plain, expected = infer()
     same, again = infer("--engine", "torch")
     assert plain["kind"] == same["kind"] == "checkpoint"
     assert np.array_equal(expected, again)
     ours, found = infer("--engine", "torch-kernels", "--device", "cpu")
     assert (ours["kind"], ours["precision"]) == ("torch-kernels", "fp32")
+    assert printed[-1].splitlines()[6] == "engine torch-kernels on cpu", printed[-1]
     assert (ours["name"], ours["sha256"]) == (plain["name"], plain["sha256"])
     assert np.abs(found - expected).max() < 2e-3  # they are written as float16
     larger, other = infer("--engine", "torch-kernels", size=129)

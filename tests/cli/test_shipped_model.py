@@ -12,7 +12,7 @@ from PIL import Image
 from arnet.export.parity import Parity
 from arnet.runtime import shipped
 from arnet.runtime.bundle import Bundle
-from arnet.runtime.results import sha256_of
+from arnet.runtime.files import sha256_of
 
 HORSE = 2  # its number in examples/truth
 

@@ -105,16 +105,30 @@ def test_masks_of_infer_show_the_only_class(marked):
         assert "hold 255 and no class number: taken as hat" in dataset.note
 
 
-def test_255_is_ignored_where_a_mask_of_either_split_has_a_number(marked, write_png):
+def test_255_is_ignored_where_masks_of_either_split_have_a_number(marked, write_png):
     """Also in the scans: the one that was kept before is not that of other masks beside it."""
     cache = marked / "cache"
     before = (marked / "masks" / "p0.png").read_bytes()
-    write_png(marked / "masks" / "p0.png", np.full((20, 30), 3, np.uint8))
+    for name in ("p0", "p5", "p6", "p7", "p8"):
+        write_png(marked / "masks" / f"{name}.png", np.full((20, 30), 3, np.uint8))
     dataset = folder(marked, "train", cache_dir=cache)
-    assert not dataset.pairs and not dataset.note
+    assert len(dataset.pairs) == 3 and not dataset.note
     assert set(np.unique(dataset.source.mask("p1"))) == {0, 255}
-    (marked / "masks" / "p0.png").write_bytes(before)
+    for name in ("p0", "p5", "p6", "p7", "p8"):
+        (marked / "masks" / f"{name}.png").write_bytes(before)
     assert len(folder(marked, "train", cache_dir=cache).pairs) == 8
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+@pytest.mark.parametrize("value", [3, 254, 128])
+def test_one_soft_pixel_does_not_make_every_object_unknown(marked, write_png, split, value):
+    mask = np.zeros((20, 30), np.uint8)
+    mask[:10] = 255
+    mask[9, :5] = value
+    write_png(marked / "masks" / "p1.png", mask)
+    with pytest.raises(DataError, match=r"9 masks in .* alone, and 1 also other values") as caught:
+        folder(marked, split)
+    assert "save all masks with 0 and 255 only" in caught.value.hint
 
 
 def test_masks_that_do_not_tell_which_class_they_show(marked):

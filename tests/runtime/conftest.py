@@ -111,7 +111,7 @@ def learn(photograph):
     """Learns a colour from photographs of squares."""
 
     def learn(segmenter, colour, shots=2):
-        pairs = [photograph(colour, (10 + 9 * n, 30 - 9 * n)) for n in range(shots)]
+        pairs = [photograph(colour, (10 + 9 * n, max(30 - 9 * n, 0))) for n in range(shots)]
         return segmenter.learn([image for image, _ in pairs], [mask for _, mask in pairs])
 
     return learn

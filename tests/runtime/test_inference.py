@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from arnet.runtime.errors import AnnotationError, OutputError
-from arnet.runtime.inference import Learned, Outputs, check_out, infer, learn, read_classes
+from arnet.runtime.inference import Learned, Outputs, infer, learn, read_classes
+from arnet.runtime.output_folder import check_out
 from arnet.runtime.segmenter import Segmenter
 from arnet.runtime.state import SupportState
 
@@ -85,6 +86,20 @@ def test_254_classes_have_a_number_each(segmenter, supports, state, tmp_path):
     assert set(np.unique(mask)) == {254}
 
 
+def test_an_object_that_vanishes_is_told_with_its_photograph(segmenter, tmp_path):
+    for name in ("a", "b"):
+        Image.new("RGB", (400, 300), "red").save(tmp_path / f"{name}.jpg")
+        Image.new("L", (400, 300), 255 * (name == "a")).save(tmp_path / f"{name}.png")
+    mask = np.zeros((300, 400), np.uint8)
+    mask[1:4, 1:5] = 255
+    Image.fromarray(mask).save(tmp_path / "b.png")
+    found = read_classes(tmp_path, [], "as-is")
+    with pytest.raises(AnnotationError) as caught:
+        learn(segmenter, found)
+    assert caught.value.message.startswith(f"{tmp_path / 'b.jpg'}: its object of 4x3 pixels")
+    assert "Cut the photograph" in caught.value.hint
+
+
 def test_a_figure_needs_the_supports(segmenter, supports, state, tmp_path):
     learned = Learned({"cups": state}, {}, {})
     with pytest.raises(AnnotationError, match="a figure shows the supports"):
@@ -98,7 +113,7 @@ def refused(out: Path, queries: list[Path], *folders: Path) -> bool:
     for folder in folders:
         supports |= read_classes(folder, ["all"], "as-is")
     try:
-        check_out(out, queries, Learned({}, supports, {}, folders=folders))
+        check_out(out, queries, supports, folders)
     except OutputError as error:
         assert "among the photographs" in error.message and error.hint
         return True
@@ -116,6 +131,16 @@ def test_results_never_lie_in_a_support_folder_whose_pictures_are_in_images(supp
     query = supports / "images" / "a.jpg"
     assert refused(supports, [query])
     assert not refused(supports.parent, [query])
+
+
+def test_results_never_lie_there_however_its_folders_are_capitalised(supports):
+    for name, file in (("Images", "a.jpg"), ("Masks", "a.png")):
+        (supports / name).mkdir()
+        (supports / file).rename(supports / name / file)
+    query = supports / "Images" / "a.jpg"
+    for out in (supports, supports / "Images", supports / "Masks"):
+        assert refused(out, [], supports) and refused(out, [query])
+    assert not refused(supports / "results", [query])
 
 
 def test_results_never_become_a_class(supports, tmp_path):

@@ -1,6 +1,5 @@
 """Measurements of a mask by hand, and the document that is written."""
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -8,8 +7,8 @@ import numpy as np
 import pytest
 
 from arnet.runtime.annotations import decode_rle
-from arnet.runtime.errors import CheckpointError, OutputError
-from arnet.runtime.results import Result, Segment, sha256_of, write_results
+from arnet.runtime.errors import OutputError
+from arnet.runtime.results import Result, Segment, write_results
 from arnet.runtime.supports import Support
 from arnet.version import __version__
 
@@ -106,10 +105,3 @@ def test_a_failed_write_leaves_nothing(tmp_path):
     (tmp_path / "r.json").mkdir()
     with pytest.raises(OutputError):
         write_results(tmp_path / "r.json", [], {}, MODEL)
-
-
-def test_sha256(tmp_path):
-    (tmp_path / "a").write_bytes(b"weights")
-    assert sha256_of(tmp_path / "a") == hashlib.sha256(b"weights").hexdigest()
-    with pytest.raises(CheckpointError, match="none"):
-        sha256_of(tmp_path / "none")

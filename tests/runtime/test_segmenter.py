@@ -26,6 +26,32 @@ def iou(found, truth):
     return (found & truth).sum() / (found | truth).sum()
 
 
+def test_what_is_not_wanted_is_not_computed(segmenter, learn, photograph, monkeypatch) -> None:
+    states = {"red": learn(segmenter, RED), "green": learn(segmenter, GREEN)}
+    query, _ = photograph(GREEN, (30, 50), (90, 120))
+    ran: list[str] = []
+    run = segmenter.engine.run
+    monkeypatch.setattr(
+        segmenter.engine, "run", lambda stage, feeds: ran.append(stage) or run(stage, feeds)
+    )
+    whole = segmenter.segment(query, states)
+    assert ran.count("postprocess") == 2 * ran.count("decode")
+    for ask in (
+        lambda: segmenter.segment(query, states, parts=False),
+        lambda: next(segmenter.segment([query], states, parts=False)),
+    ):
+        ran.clear()
+        found = ask()
+        assert ran.count("postprocess") == ran.count("decode")
+        for name, masks in found.classes.items():
+            assert masks.first is None and masks.supports is None
+            np.testing.assert_array_equal(masks.probability, whole.classes[name].probability)
+    ran.clear()
+    [labels] = segmenter.label([query], states)
+    assert ran.count("postprocess") == ran.count("decode")
+    np.testing.assert_array_equal(labels.labels, whole.labels())
+
+
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_each_class_is_found_and_the_other_is_not(options, make_bundle, learn, photograph) -> None:
     segmenter = Segmenter.load(make_bundle(**options), threads=1)

@@ -55,6 +55,22 @@ def test_supports_that_do_not_fit(images, masks, message, segmenter) -> None:
         segmenter.learn(*arrays)
 
 
+def test_an_object_of_which_the_model_would_see_nothing(segmenter) -> None:
+    image, mask = np.zeros((300, 400, 3), np.uint8), np.zeros((300, 400), np.uint8)
+    whole = np.ones_like(mask)
+    for unmarked in (mask, mask + 255, mask.astype(bool)):
+        with pytest.raises(
+            AnnotationError, match="support 2 of 2: no pixel of its mask is 1"
+        ) as no:
+            segmenter.learn([image, image], [whole, unmarked])
+        assert "mask == 255" in no.value.hint
+    mask[1:4, 1:5] = 1  # between the centres of the first pixels of 33
+    with pytest.raises(AnnotationError, match="of 4x3 pixels, in 400x300, vanishes at the 33x33"):
+        segmenter.learn([image], [mask])
+    mask[4, 6] = 1  # on one of them
+    assert segmenter.learn([image], [mask]).per_shot["prototype"].any()
+
+
 def test_a_mask_of_another_type(segmenter) -> None:
     with pytest.raises(AnnotationError, match="float64"):
         segmenter.learn([np.zeros((8, 8, 3), np.uint8)], [np.zeros((8, 8))])

@@ -61,7 +61,7 @@ def test_what_was_begun_comes_before_an_error(fails) -> None:
 class Plain:
     """A segmenter that finds its state where a photograph is as bright."""
 
-    def segment(self, image, states):
+    def segment(self, image, states, *, parts=True):
         masks = {
             name: ClassMasks((image[..., 0] == value).astype(np.float32), None, None)
             for name, value in states.items()

@@ -38,6 +38,28 @@ def test_an_engine_that_is_asked_for_is_never_replaced(shared_bundle) -> None:
     assert "pip install 'onnxruntime-gpu" in caught.value.hint
 
 
+def test_auto_tells_of_what_is_installed_and_does_not_work(shared_bundle, monkeypatch) -> None:
+    def broken(bundle, threads):
+        raise EngineError("libcublas is missing", "Install it.")
+
+    monkeypatch.setattr(importlib.import_module(ENGINES["onnx-cuda"].module), "open_cuda", broken)
+    told = []
+    bundle = Bundle.open(shared_bundle)
+    engine = open_engine(bundle, threads=1, refused=lambda *refusal: told.append(refusal))
+    assert engine.describe()["engine"] == "onnx"
+    # Not of TensorRT, for which the bundle holds no plans.
+    assert [(name, error.message) for name, error in told] == [
+        ("onnx-cuda", "libcublas is missing")
+    ]
+    open_engine(bundle, "onnx", 1, lambda *refusal: pytest.fail("it was asked for by name"))
+
+
+@pytest.mark.skipif(HAS_CUDA, reason="this ONNX Runtime is for GPUs")
+def test_what_is_not_installed_is_no_refusal(shared_bundle) -> None:
+    bundle = Bundle.open(shared_bundle)
+    open_engine(bundle, threads=1, refused=lambda *refusal: pytest.fail(str(refusal)))
+
+
 @pytest.mark.parametrize("engine", ["onnx", "onnx-cuda", "auto"])
 def test_onnx_runtime_is_not_installed(engine, shared_bundle, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)

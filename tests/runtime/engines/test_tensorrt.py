@@ -14,7 +14,7 @@ from arnet.runtime.bundle import Bundle
 from arnet.runtime.device import LIBRARY
 from arnet.runtime.engines import open_engine, tensorrt
 from arnet.runtime.engines.tensorrt import TensorRtEngine, open_tensorrt
-from arnet.runtime.errors import EngineError
+from arnet.runtime.errors import AbsentEngineError, EngineError
 
 sys.path.append(str(Path(__file__).parents[1] / "device"))
 
@@ -52,7 +52,7 @@ def test_a_bundle_without_plans(shared_bundle) -> None:
 
 def test_tensorrt_is_not_installed(planned, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", None)
-    with pytest.raises(EngineError, match="'tensorrt' needs TensorRT") as caught:
+    with pytest.raises(AbsentEngineError, match="'tensorrt' needs TensorRT") as caught:
         open_engine(planned, "tensorrt")
     assert caught.value.hint == "pip install 'tensorrt>=10.13,!=10.14.*,<12'"
 
@@ -61,6 +61,17 @@ def test_auto_takes_another_engine_then(planned, monkeypatch) -> None:
     pytest.importorskip("onnxruntime")
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     assert open_engine(planned, threads=1).describe()["engine"].startswith("onnx")
+
+
+def test_tensorrt_whose_libraries_are_broken_is_told(planned, tmp_path, monkeypatch) -> None:
+    pytest.importorskip("onnxruntime")
+    text = 'raise ImportError("libnvinfer.so.10: cannot open shared object file")'
+    (tmp_path / "tensorrt.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
+    told = {}
+    open_engine(planned, threads=1, refused=told.__setitem__)
+    assert "libnvinfer.so.10" in told["tensorrt"].message
 
 
 @pytest.mark.parametrize("version", ["8.6.1", "10.12.0.36", "12.0.0.1"])

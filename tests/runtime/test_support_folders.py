@@ -1,0 +1,69 @@
+"""Folders of supports: their names, and how they are capitalised."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from arnet.runtime.supports import read_support_classes, read_supports
+
+MASK = np.zeros((8, 10), np.uint8)
+MASK[2:5, 3:7] = 1
+
+
+@pytest.fixture
+def save(tmp_path):
+    """Saves an array as an image in a new folder."""
+
+    def save(name: str, values: np.ndarray) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(values).save(path)
+        return path
+
+    return save
+
+
+@pytest.fixture
+def photograph(save):
+    return lambda name: save(name, np.full((8, 10, 3), 90, np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("images", "masks"),
+    [("Images", "Masks"), ("IMAGES", "masks"), ("JPEGimages", "segmentationclass")],
+)
+def test_folders_of_images_and_masks_in_any_capitals(images, masks, photograph, save, tmp_path):
+    photograph(f"{images}/a.jpg")
+    save(f"{masks}/a.png", MASK)
+    [support] = read_supports(tmp_path)
+    np.testing.assert_array_equal(support.mask, MASK)
+    assert support.path == tmp_path / images / "a.jpg"
+
+
+def test_one_such_folder_among_classes(photograph, save, tmp_path):
+    photograph("cat/Images/a.jpg")
+    save("cat/Masks/a.png", MASK)
+    assert list(read_support_classes(tmp_path)) == ["cat"]
+
+
+def test_annotations_in_any_capitals(photograph, tmp_path):
+    photograph("Images/a.jpg")
+    box = "<bndbox><xmin>4</xmin><ymin>3</ymin><xmax>7</xmax><ymax>5</ymax></bndbox>"
+    xml = tmp_path / "annotations" / "a.xml"
+    xml.parent.mkdir()
+    xml.write_text(f"<annotation><object><name>cat</name>{box}</object></annotation>")
+    assert read_supports(tmp_path)[0].label == "cat"
+    xml.unlink()
+    coco = {
+        "images": [{"id": 1, "file_name": "a.jpg"}],
+        "annotations": [{"image_id": 1, "category_id": 1, "bbox": [3, 2, 4, 3]}],
+        "categories": [{"id": 1, "name": "dog"}],
+    }
+    xml.parent.rename(tmp_path / "Annotations")
+    (tmp_path / "Annotations" / "all.json").write_text(json.dumps(coco))
+    assert read_supports(tmp_path)[0].label == "dog"
