@@ -13,6 +13,7 @@ Names match by the exact stem, never by order. A photograph without annotation i
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -106,7 +107,8 @@ def read_support_classes(
         annotation: as for :func:`read_supports`.
 
     Returns:
-        The supports by class name, sorted; a class without a name is called "object".
+        The supports by class name, sorted (numbers by their value); a class without a name is
+        called "object".
 
     Raises:
         AnnotationError: as for :func:`read_supports`.
@@ -128,8 +130,9 @@ def _read_classes(folder: Path) -> dict[str, list[Labelled]]:
     if not sub_folders:
         return _by_label(SupportFolder(folder).annotations())
     classes = {}
-    for sub_folder in sub_folders:
-        name = sub_folder.name
+    by_name = {sub_folder.name: sub_folder for sub_folder in sub_folders}
+    for name in _in_order(by_name):
+        sub_folder = by_name[name]
         labels = _by_label(SupportFolder(sub_folder).annotations())
         if len(labels) > 1 and name not in labels:
             raise AnnotationError(
@@ -149,10 +152,16 @@ def _by_label(found: list[Labelled]) -> dict[str, list[Labelled]]:
     for item in found:
         if item.label is None:
             raise AnnotationError(
-                f"{item.source} has no label, but others have: {', '.join(sorted(named))}.",
+                f"{item.source} has no label, but others have: {', '.join(_in_order(named))}.",
                 "Label it, or put each class into a folder of its own.",
             )
-    return {name: [item for item in found if item.label == name] for name in sorted(named)}
+    return {name: [item for item in found if item.label == name] for name in _in_order(named)}
+
+
+def _in_order(names: Iterable[str]) -> list[str]:
+    """Sort names as text, or as numbers where all are: 7 goes before 10, as in the masks."""
+    found = sorted(names)
+    return sorted(found, key=int) if all(name.isdecimal() for name in found) else found
 
 
 def _support(found: Labelled, annotation: AnnotationUse) -> Support:

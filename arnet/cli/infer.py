@@ -115,8 +115,8 @@ def infer(
     r"""Cut a thing out of photographs or a video, from a few examples.
 
     Writes for each photograph NAME_mask.png in its own size (0 and 255; with
-    several classes their numbers) and NAME_overlay.png, and results.json; for
-    a video NAME_overlay.mp4 and results.json.
+    several classes their numbers, which the table and results.json list as
+    "value") and NAME_overlay.png, and results.json; for a video NAME_overlay.mp4 and results.json.
 
     Examples:
       arnet infer --support examples/horse --query examples/queries

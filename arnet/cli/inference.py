@@ -170,13 +170,17 @@ def segment_photographs(
             bar.advance(task)
 
         results = inference.infer(segmenter, learned, queries, out, outputs, done)
-    table = Table("photograph", "class", "area", "score", "seconds", box=None)
+    # The numbers of several classes in the masks; a single one is white.
+    several = len(learned.states) > 1
+    value = ("value",) if several else ()
+    table = Table("photograph", "class", *value, "area", "score", "seconds", box=None)
     for result in results:
         height, width = result.size
         for segment in result.segments:
             table.add_row(
                 result.path.name,
                 segment.label,
+                *((str(segment.value),) if several else ()),
                 f"{100 * segment.area / (height * width):.1f} %",
                 "" if segment.score is None else f"{segment.score:.2f}",
                 f"{result.seconds['total']:.2f}",

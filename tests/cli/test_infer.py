@@ -68,7 +68,7 @@ def test_results_json_says_what_was_found_with_what(
     assert {"read", "model", "total"} <= result["seconds"].keys()
     (segment,) = result["segments"]
     mask = read(tmp_path / "out" / "both_mask.png") == 255
-    assert segment["label"] == "horse"
+    assert segment["label"] == "horse" and segment["value"] == 255
     assert segment["area"] == mask.sum()
     assert 0.5 < segment["score"] <= 1
     np.testing.assert_array_equal(decode_rle(segment["rle"]) == 1, mask)
@@ -147,7 +147,11 @@ def test_several_classes_give_one_label_map_and_one_segment_each(
 ) -> None:
     options = [word for label in labels for word in ("--label", label)]
     query = examples / "queries" / "both.jpg"
-    infer(two_classes, query, *options, "--prob", "--figure")
+    finished = infer(two_classes, query, *options, "--prob", "--figure")
+    assert [line.split()[1:3] for line in finished.out.splitlines() if "both.jpg" in line] == [
+        ["dog", "1"],
+        ["horse", "2"],
+    ]
     mask = Image.open(tmp_path / "out" / "both_mask.png")
     assert mask.mode == "P"
     assert set(np.unique(np.asarray(mask))) <= {0, 1, 2}
@@ -156,8 +160,9 @@ def test_several_classes_give_one_label_map_and_one_segment_each(
     segments = found["results"][0]["segments"]
     assert [segment["label"] for segment in segments] == ["dog", "horse"]
     assert [segment["area"] for segment in segments] == [
-        np.sum(np.asarray(mask) == number) for number in (1, 2)
+        np.sum(np.asarray(mask) == segment["value"]) for segment in segments
     ]
+    assert [segment["value"] for segment in segments] == [1, 2]
     one = Image.open(tmp_path / "out" / "both_figure.png").size
     infer(two_classes, query, "--label", "dog", "--figure")
     assert one[1] > 1.5 * Image.open(tmp_path / "out" / "both_figure.png").size[1]

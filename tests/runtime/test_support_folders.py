@@ -67,3 +67,16 @@ def test_annotations_in_any_capitals(photograph, tmp_path):
     xml.parent.rename(tmp_path / "Annotations")
     (tmp_path / "Annotations" / "all.json").write_text(json.dumps(coco))
     assert read_supports(tmp_path)[0].label == "dog"
+
+
+def test_values_of_masks_are_in_the_order_of_numbers(photograph, save, tmp_path):
+    """As text, 7 would come after 10, and the masks' numbers 1, 2 would mean 10, 7."""
+    photograph("all/a.jpg")
+    save("all/a.png", MASK * np.array([0, 0, 0, 10, 15, 17, 7, 0, 0, 0], np.uint8))
+    assert list(read_support_classes(tmp_path / "all")) == ["7", "10", "15", "17"]
+    for name in ("10", "9"):
+        photograph(f"each/{name}/a.jpg")
+        save(f"each/{name}/a.png", MASK)
+    assert list(read_support_classes(tmp_path / "each")) == ["9", "10"]
+    (tmp_path / "each" / "9").rename(tmp_path / "each" / "9a")
+    assert list(read_support_classes(tmp_path / "each")) == ["10", "9a"]
