@@ -26,9 +26,10 @@ def infer(
         ),
     ] = None,
     query: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
-            help="Photograph, folder or quoted pattern ('photos/*.jpg') to segment.",
+            help="Photograph, folder or quoted pattern ('photos/*.jpg') to segment; repeat it for "
+            "more.",
             show_default=False,
         ),
     ] = None,
@@ -161,7 +162,7 @@ def infer(
             f"--save-state {save_state} and --out {out} would be a file and a folder of one name",
             "choose another --out, or end the name of the state in .npz",
         )
-    queries = inference.find_queries(query, video)
+    queries = inference.find_queries(query or [], video)
     classes = (
         inference.read_classes(support, label or [], annotation, save_state) if support else {}
     )

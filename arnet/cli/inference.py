@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,18 +22,21 @@ CHECKPOINT_ENGINES = ("torch", "torch-kernels")
 """What runs a checkpoint: the model as it is, or factorised, with our kernels on a GPU."""
 
 
-def find_queries(query: str | None, video: Path | None) -> list[Path]:
-    """Photographs to segment; a video is only opened, to be told early if it is none."""
+def find_queries(queries: Sequence[str], video: Path | None) -> list[Path]:
+    """Photographs to segment, each once; a video is only opened, to be told early if it is none."""
     from arnet.runtime.images import find_images
 
-    if query is not None:
-        return find_images(query)
+    found: dict[str, Path] = {}
+    for query in queries:
+        for path in find_images(query):
+            # A folder may be named in several ways; a link stays a photograph of its own.
+            found.setdefault(os.path.abspath(path), path)  # noqa: PTH100
     if video is not None:
         from arnet.runtime.video import VideoReader
 
         with VideoReader(video):
             pass
-    return []
+    return list(found.values())
 
 
 def read_classes(
