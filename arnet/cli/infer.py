@@ -132,6 +132,7 @@ def infer(
     from arnet.runtime.inference import Outputs
     from arnet.runtime.output_folder import check_out
 
+    query = [word for word in query or [] if word]  # "" would be the folder of the shell
     if not checkpoint and not bundle:
         bundle = Path(shipped.DEFAULT)
     _one_of({"--checkpoint": checkpoint, "--bundle": bundle}, "what to segment with")
@@ -162,7 +163,7 @@ def infer(
             f"--save-state {save_state} and --out {out} would be a file and a folder of one name",
             "choose another --out, or end the name of the state in .npz",
         )
-    queries = inference.find_queries(query or [], video)
+    queries = inference.find_queries(query, video)
     classes = (
         inference.read_classes(support, label or [], annotation, save_state) if support else {}
     )

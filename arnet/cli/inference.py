@@ -116,8 +116,8 @@ def _opened(
         )
     if precision is not None and engine != "torch-kernels":
         raise ConfigError("--precision is for torch-kernels", "add --engine torch-kernels")
-    console.need_torch()
     path = shipped.find(checkpoint, shipped.CHECKPOINT)
+    console.need_torch()
     if engine == "torch-kernels":
         console.need("onnx", "onnxscript", extra="export")
         from arnet.export.torch_kernels import Options, TorchKernels
