@@ -1,4 +1,4 @@
-"""Photographs and masks: found, read, written.
+"""Photographs and masks: read and written.
 
 Whatever the file holds (palette, alpha, CMYK, 16 bits, EXIF orientation), a photograph comes out
 as 8-bit RGB and a mask as 8-bit index values; whatever is wrong with it becomes an
@@ -7,8 +7,7 @@ as 8-bit RGB and a mask as 8-bit index values; whatever is wrong with it becomes
 
 from __future__ import annotations
 
-import glob
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +18,6 @@ from PIL import Image
 from arnet.runtime.decoding import opened, orientation
 from arnet.runtime.errors import AnnotationError, ImageError, OutputError
 from arnet.runtime.output import atomic_write
-
-IMAGE_SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif", ".ppm")
-)
-"""File name endings (lower case) that are taken for photographs."""
-
-UNREADABLE_SUFFIXES = frozenset((".heic", ".heif", ".dng", ".cr2", ".cr3", ".nef", ".arw"))
-"""Endings of photographs that are not read; they are told, not passed over."""
 
 Colour = tuple[int, int, int]
 
@@ -125,60 +116,6 @@ def mask_values(
     return _mask_from_colours(np.array(image.convert("RGB")), name, colours)
 
 
-def find_images(pattern: str) -> list[Path]:
-    """Find photographs by file, folder or glob pattern.
-
-    A folder is not searched recursively (``folder/**/*.jpg`` is). Hidden files, ``__MACOSX`` and
-    everything without an image's suffix are ignored; a file named outright is taken as it is.
-
-    Args:
-        pattern: FILE | DIR | GLOB; ``~`` is the home folder.
-
-    Returns:
-        The paths, sorted, at least one.
-
-    Raises:
-        ImageError: if nothing is found, some are of a format that is not read (HEIC, raw), or one
-            is a link to nothing.
-    """
-    path = Path(pattern).expanduser()
-    if path.is_file():
-        return [path]
-    if path.is_dir():
-        found = images_in(path)
-    else:
-        # Path.glob refuses absolute patterns.
-        matches = glob.glob(str(path), recursive=True)  # noqa: PTH207
-        found = _photographs(map(Path, matches), pattern)
-    if found:
-        return found
-    if path.is_dir():
-        raise ImageError(
-            f"{pattern} holds no images.",
-            f"Images end in {', '.join(sorted(IMAGE_SUFFIXES))}. Sub-folders are searched with a"
-            f' pattern: "{path}/**/*.jpg".',
-        )
-    raise ImageError(
-        f"{pattern} matches no images.",
-        'Give a file, a folder or a quoted pattern such as "photos/*.jpg".',
-    )
-
-
-def images_in(folder: Path) -> list[Path]:
-    """Return the photographs directly in a folder, sorted by name.
-
-    Raises:
-        ImageError: if some are of a format that is not read (HEIC, raw), or one is a link to
-            nothing.
-    """
-    return _photographs(folder.iterdir(), str(folder))
-
-
-def is_image(path: Path) -> bool:
-    """Tell whether a path is a file that is meant as a photograph, by its name."""
-    return _has_image_name(path) and path.is_file()
-
-
 def save_image(
     path: str | Path, array: NDArray[np.uint8], palette: NDArray[np.uint8] | None = None
 ) -> None:
@@ -204,32 +141,6 @@ def save_image(
         image.putpalette(palette.astype(np.uint8).tobytes())
     with atomic_write(path) as temporary:
         image.save(temporary, format=file_format)
-
-
-def _photographs(paths: Iterable[Path], place: str) -> list[Path]:
-    """The photographs among some paths, sorted; one that cannot be read is never passed over."""
-    shown = sorted(path for path in paths if not _is_hidden(path))
-    unread = [path for path in shown if path.suffix.lower() in UNREADABLE_SUFFIXES]
-    if unread:
-        raise ImageError(
-            f"{place} has {len(unread)} photographs of a format that is not read: {unread[0]}",
-            "Convert them to JPEG, or move them away.",
-        )
-    for path in shown:
-        if _has_image_name(path) and path.is_symlink() and not path.exists():
-            raise ImageError(
-                f"{path} is a link to {path.readlink()}, where there is no file.",
-                "Put the photograph there, or remove the link.",
-            )
-    return [path for path in shown if is_image(path)]
-
-
-def _has_image_name(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES and not _is_hidden(path)
-
-
-def _is_hidden(path: Path) -> bool:
-    return path.name.startswith(".") or "__MACOSX" in path.parts
 
 
 def _grey_16_bit(image: Image.Image, path: Path) -> NDArray[np.uint8]:

@@ -24,7 +24,8 @@ from arnet.runtime.annotations import (
 )
 from arnet.runtime.decoding import opened
 from arnet.runtime.errors import AnnotationError
-from arnet.runtime.images import image_size, images_in, read_mask
+from arnet.runtime.finding import images_in
+from arnet.runtime.images import image_size, read_mask
 
 MASK_NAMES = ("{}.png", "{}_mask.png", "{}.mask.png")
 MOST_LABELS = 32

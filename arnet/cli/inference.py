@@ -24,7 +24,7 @@ CHECKPOINT_ENGINES = ("torch", "torch-kernels")
 
 def find_queries(queries: Sequence[str], video: Path | None) -> list[Path]:
     """Photographs to segment, each once; a video is only opened, to be told early if it is none."""
-    from arnet.runtime.images import find_images
+    from arnet.runtime.finding import find_images
 
     found: dict[str, Path] = {}
     for query in queries:

@@ -177,5 +177,5 @@ def test_a_file_in_place_of_the_results_folder_is_an_error(
     (tmp_path / "taken").write_text("a file")
     arguments = ["--checkpoint", checkpoint, "--support", support, "--query", query]
     message = fails("infer", *arguments, "--out", tmp_path / "taken")
-    assert "could not be written" in message
+    assert "is a file, not a folder for results" in message
     assert (tmp_path / "taken").read_text() == "a file"
