@@ -265,9 +265,13 @@ def _output_names(queries: Sequence[Path]) -> list[str]:
     seen: dict[str, Path] = {}
     for path in queries:
         if path.stem in seen:
-            raise ImageError(
-                f"{seen[path.stem]} and {path} would both write {path.stem}_mask.png",
-                "segment them in two runs with their own --out",
-            )
+            first = seen[path.stem]
+            hint = "segment them in two runs with their own --out"
+            if path.parent == first.parent and path.suffix != first.suffix:
+                # A folder of supports, mostly: the other one is a mask.
+                kept = path if first.suffix.lower() == ".png" else first
+                only = kept.with_name(f"*{kept.suffix}")
+                hint = f"give those of one kind alone, by a pattern: --query '{only}'; or {hint}"
+            raise ImageError(f"{first} and {path} would both write {path.stem}_mask.png", hint)
         seen[path.stem] = path
     return list(seen)

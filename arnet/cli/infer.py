@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,11 +11,13 @@ import typer
 from arnet.cli import console, inference
 from arnet.runtime import shipped
 from arnet.runtime.errors import ConfigError
+from arnet.runtime.finding import is_image
 
 EXAMPLE = "arnet infer --support examples/horse --query examples/queries"
 
 
 def infer(
+    context: typer.Context,
     support: Annotated[
         list[Path] | None,
         typer.Option(
@@ -135,6 +137,8 @@ def infer(
     query = [word for word in query or [] if word]  # "" would be the folder of the shell
     if not checkpoint and not bundle:
         bundle = Path(shipped.DEFAULT)
+    if context.args:
+        raise _left_over(context.args)
     _one_of({"--checkpoint": checkpoint, "--bundle": bundle}, "what to segment with")
     _one_of({"--support": support, "--state": state}, "what to look for")
     _one_of({"--query": query, "--video": video}, "what to segment")
@@ -183,6 +187,20 @@ def infer(
             segmenter, learned, queries, out, Outputs(prob, figure)
         )
     console.next_is_to_view(written)
+
+
+def _left_over(words: Sequence[str]) -> ConfigError:
+    """What stands behind no option: mostly the rest of a pattern that the shell expanded."""
+    found = f"no option takes {words[0]}" + f" and {len(words) - 1} more words" * (len(words) > 1)
+    photographs = [path for path in map(Path, words) if is_image(path)]
+    pattern = photographs[0].with_name(f"*{photographs[0].suffix}") if photographs else None
+    return ConfigError(
+        found,
+        f"quote a pattern, or the shell replaces it by the files: --query '{pattern}'"
+        if pattern
+        else "arnet infer --help lists the options; the values of several are given one by one,"
+        " --query A --query B",
+    )
 
 
 def _one_of(options: Mapping[str, object], what: str) -> None:
