@@ -19,15 +19,23 @@ from arnet.runtime.decoding import opened, orientation
 from arnet.runtime.errors import AnnotationError, ImageError, OutputError
 from arnet.runtime.output import atomic_write
 
+GREY_BITS = (8, 10, 12, 14, 16)
+"""Bits that cameras give to a pixel of a grey photograph stored with 16."""
+
 Colour = tuple[int, int, int]
 
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:
     """Read a photograph as it is meant to be seen.
 
-    EXIF orientation is applied, transparent pixels are laid on white, 16-bit grey is scaled from
-    0..65535 to 0..255 (not stretched, not clipped), of an animation the first frame is taken.
-    Colour profiles are not applied.
+    EXIF orientation is applied, transparent pixels are laid on white, of an animation the first
+    frame is taken. Colour profiles are not applied.
+
+    16-bit grey is scaled to 0..255 from the fewest bits, 8, 10, 12, 14 or 16, that hold its largest
+    value: microscopes and thermal cameras store 10 to 14 bits as they are, which would be nearly
+    black out of 65535. It is not stretched to its own smallest and largest value, so that one hot
+    pixel changes nothing and two pictures of one camera mostly look alike; where one of them is so
+    dark that it needs fewer bits, it is brighter than it should be beside the other.
 
     Args:
         path: the image file; at most 250 million pixels.
@@ -117,7 +125,10 @@ def mask_values(
 
 
 def save_image(
-    path: str | Path, array: NDArray[np.uint8], palette: NDArray[np.uint8] | None = None
+    path: str | Path,
+    array: NDArray[np.uint8],
+    palette: NDArray[np.uint8] | None = None,
+    fast: bool = False,
 ) -> None:
     """Write an image, whole or not at all; the suffix decides the format.
 
@@ -125,6 +136,8 @@ def save_image(
         path: where to; missing folders are made, an existing file is replaced.
         array: (H, W) uint8 grey or index values, or (H, W, 3) uint8 RGB.
         palette: (N, 3) uint8 colours of the index values of an (H, W) array.
+        fast: spend little time on making a PNG small, as for drawings over large photographs, in
+            which there is little to compress but much to try.
 
     Raises:
         OutputError: if the suffix is not an image's or the file cannot be written.
@@ -140,7 +153,7 @@ def save_image(
     if palette is not None:
         image.putpalette(palette.astype(np.uint8).tobytes())
     with atomic_write(path) as temporary:
-        image.save(temporary, format=file_format)
+        image.save(temporary, format=file_format, **({"compress_level": 1} if fast else {}))
 
 
 def _grey_16_bit(image: Image.Image, path: Path) -> NDArray[np.uint8]:
@@ -151,7 +164,9 @@ def _grey_16_bit(image: Image.Image, path: Path) -> NDArray[np.uint8]:
             " 8 or 16 bits are needed.",
             "Scale its values to 0..255 and save it as PNG.",
         )
-    return ((values.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+    largest = int(values.max())
+    full = next((1 << bits) - 1 for bits in GREY_BITS if largest < 1 << bits)
+    return ((values.astype(np.uint32) * 255 + full // 2) // full).astype(np.uint8)
 
 
 def _mask_from_wide_values(values: NDArray[Any], name: str) -> NDArray[np.uint8]:

@@ -229,7 +229,7 @@ def _write(
     else:
         save_image(out / f"{name}_mask.png", labels, palette=voc_palette())
     drawn = draw_classes(image, labels, list(segmentation.classes))
-    save_image(out / f"{name}_overlay.png", drawn)
+    save_image(out / f"{name}_overlay.png", drawn, fast=True)
     if outputs.probabilities:
         maps = [masks.probability.astype(np.float16) for masks in segmentation.classes.values()]
         with atomic_write(out / f"{name}_prob.npy") as temporary, temporary.open("wb") as file:
@@ -250,7 +250,7 @@ def _write(
                 segmentation.classes.items(), supports.values(), strict=True
             )
         ]
-        save_image(out / f"{name}_figure.png", figure(rows))
+        save_image(out / f"{name}_figure.png", figure(rows), fast=True)
 
 
 def _support_mask(probability: NDArray[np.float32], support: Support) -> NDArray[np.bool_]:

@@ -88,6 +88,33 @@ def test_16_bits_are_scaled_not_clipped(tmp_path):
     assert read_image(tmp_path / "a.png")[0, :, 0].tolist() == [0, 1, 128, 255]
 
 
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_fewer_bits_in_16_are_scaled_by_the_bits(tmp_path, bits, suffix):
+    """Out of 65535, all that a camera of 12 bits saw would be darker than 16."""
+    full = (1 << bits) - 1
+    values = np.array([[0, full // 4, full // 2, full]], np.uint16)
+    Image.fromarray(values).save(tmp_path / f"a.{suffix}")
+    grey = read_image(tmp_path / f"a.{suffix}")[0, :, 0]
+    np.testing.assert_allclose(grey, [0, 63.5, 127, 255], atol=0.5)
+    # Not by the largest value itself: a picture a little darker is a little darker.
+    Image.fromarray(values // 8 * 7).save(tmp_path / f"a.{suffix}")
+    assert read_image(tmp_path / f"a.{suffix}").max() in (217, 223)
+    Image.fromarray(values * 0).save(tmp_path / f"a.{suffix}")
+    assert read_image(tmp_path / f"a.{suffix}").max() == 0
+
+
+def test_a_fast_png_holds_the_same_pixels_and_another_is_as_small_as_can_be(tmp_path):
+    smooth = np.repeat(np.arange(256, dtype=np.uint8), 300).reshape(256, 300)
+    for name, fast in (("small", False), ("fast", True)):
+        save_image(tmp_path / f"{name}.png", smooth, fast=fast)
+        np.testing.assert_array_equal(read_image(tmp_path / f"{name}.png")[:, :, 0], smooth)
+    save_image(tmp_path / "fast.jpg", smooth, fast=True)  # which knows no such thing
+    small, fast = ((tmp_path / f"{name}.png").stat().st_size for name in ("small", "fast"))
+    Image.fromarray(smooth).save(tmp_path / "level6.png", compress_level=6)
+    assert small == (tmp_path / "level6.png").stat().st_size < fast
+
+
 def test_floating_point_pixels_are_refused(tmp_path):
     Image.fromarray(np.array([[0.5]], np.float32)).save(tmp_path / "a.tif")
     with pytest.raises(ImageError, match="floating-point"):
