@@ -62,7 +62,7 @@ class Labelled:
         path: the photograph.
         mask: (H, W) uint8, 0, 1, 255.
         kind: "mask" or "box".
-        source: what was used, for the user.
+        source: what was used, for the user; it ends in a bracket.
         label: None if the annotation has none.
         number: whether the label is the value of an index mask without names.
     """
@@ -200,7 +200,8 @@ class SupportFolder:
             )
         if len(labels) == 1 and 255 in present and labels[0] not in names.names:
             _check_unknown(path, values, labels[0], self.folder)
-        source = f"{picture.name}: {path.name} (mask, {len(present)} values"
+        source = f"{picture.name}: {path.name} (mask, {len(present)} value"
+        source += "s" * (len(present) > 1)
         if not labels:  # 0 and 255: a plain black-and-white mask
             only = next(iter(names.names.values())) if len(names.names) == 1 else None
             source += ")" if only is None else f", label {only})"

@@ -41,7 +41,8 @@ class Support:
         image: (H, W, 3) uint8, RGB, upright.
         mask: (H, W) uint8, 0 background, 1 object, 255 ignored. Boxes are filled.
         kind: "box" if the object is known by boxes only, "mask" otherwise.
-        source: what was used, for the user, such as "a.jpg: a_mask.png (mask, 2 values)".
+        source: what was used, for the user, such as
+            "a.jpg: a_mask.png (mask, 2 values, 23 % marked)".
         label: the label in the annotation, None if it has none.
     """
 
@@ -167,5 +168,14 @@ def _in_order(names: Iterable[str]) -> list[str]:
 def _support(found: Labelled, annotation: AnnotationUse) -> Support:
     mask, kind, source = found.mask, found.kind, found.source
     if annotation == "box" and kind == "mask":
-        mask, kind, source = boxes_from_mask(mask), "box", f"{source}, turned into boxes"
+        mask, kind = boxes_from_mask(mask), "box"
+        source = f"{source[:-1]}, turned into boxes)"
+    # An inverted mask, or a white one, shows here.
+    source = f"{source[:-1]}, {_percent(float(np.mean(mask == 1)))} marked)"
     return Support(found.path, read_image(found.path), mask, kind, source, found.label)
+
+
+def _percent(share: float) -> str:
+    if share < 0.0001:
+        return "less than 0.01 %"
+    return f"{100 * share:.2g} %" if share < 0.01 else f"{100 * share:.0f} %"

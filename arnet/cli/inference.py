@@ -162,7 +162,7 @@ def segment_photographs(
     out: Path,
     outputs: Outputs,
 ) -> Path:
-    """Segment photographs and list what was found; returns the first overlay."""
+    """Segment photographs and list what was found; returns the overlay of the highest score."""
     from rich.table import Table
 
     from arnet.runtime import inference
@@ -191,7 +191,9 @@ def segment_photographs(
             )
     console.out.print(table)
     console.out.print(f"\nWritten to {out}: masks, overlays and results.json")
-    return out / f"{results[0].path.stem}_overlay.png"
+    # Of several classes, the scores add up: a picture that shows all of them tells the most.
+    best = max(results, key=lambda result: sum(segment.score or 0 for segment in result.segments))
+    return out / f"{best.path.stem}_overlay.png"
 
 
 def segment_video(

@@ -82,12 +82,17 @@ def test_the_table_lists_photographs_and_the_last_line_is_a_command(
 ) -> None:
     finished = infer(examples / "dog", examples / "queries")
     assert "dog: 5 supports" in finished.out
-    assert "dog1.jpg: dog1.png (mask, 2 values)" in finished.out
+    assert "dog1.jpg: dog1.png (mask, 2 values, 21 % marked)" in finished.out
     assert "\nengine torch on " in finished.out
     assert all(f"{name}.jpg" in finished.out for name in ("both", "cats", "dogs", "horses"))
+    # A picture in which it was found, not the first one.
+    found = json.loads((tmp_path / "out" / "results.json").read_text())["results"]
+    scores = {Path(r["path"]).stem: r["segments"][0]["score"] or 0 for r in found}
+    best = max(scores, key=scores.__getitem__)
+    assert best != next(iter(scores)) and len(set(scores.values())) > 1
     last = finished.out.splitlines()[-1]
     assert last.startswith("Next: ")
-    assert last.endswith(str(tmp_path / "out" / "both_overlay.png"))
+    assert last.endswith(str(tmp_path / "out" / f"{best}_overlay.png"))
 
 
 def test_boxes_are_accepted_and_guide_otherwise_than_masks(
@@ -98,7 +103,10 @@ def test_boxes_are_accepted_and_guide_otherwise_than_masks(
     masks = np.load(tmp_path / "out" / "horse_prob.npy")
     finished = infer(examples / "horse-boxes", query, "--prob")
     boxes = np.load(tmp_path / "out" / "horse_prob.npy")
-    assert "horse1.jpg: horse1.xml (Pascal VOC, 1 filled box, label horse)" in finished.out
+    assert (
+        "horse1.jpg: horse1.xml (Pascal VOC, 1 filled box, label horse, 30 % marked)"
+        in finished.out
+    )
     assert not np.array_equal(masks, boxes)
 
 

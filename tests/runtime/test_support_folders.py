@@ -80,3 +80,22 @@ def test_values_of_masks_are_in_the_order_of_numbers(photograph, save, tmp_path)
     assert list(read_support_classes(tmp_path / "each")) == ["9", "10"]
     (tmp_path / "each" / "9").rename(tmp_path / "each" / "9a")
     assert list(read_support_classes(tmp_path / "each")) == ["10", "9a"]
+
+
+@pytest.mark.parametrize(
+    ("pixels", "told"),
+    [
+        (20_000, "1 value, 100 %"),
+        (6_000, "2 values, 30 %"),
+        (114, "2 values, 0.57 %"),
+        (1, "2 values, less than 0.01 %"),
+    ],
+)
+def test_how_much_is_marked_is_told(pixels, told, save, tmp_path):
+    """A white or an inverted mask is seen by it."""
+    mask = np.zeros((200, 100), np.uint8)
+    mask.flat[:pixels] = 255
+    save("a.jpg", np.full((200, 100, 3), 90, np.uint8))
+    save("a.png", mask)
+    [support] = read_supports(tmp_path)
+    assert support.source == f"a.jpg: a.png (mask, {told} marked)"
