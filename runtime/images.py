@@ -22,6 +22,9 @@ from arnet.runtime.output import atomic_write
 GREY_BITS = (8, 10, 12, 14, 16)
 """Bits that cameras give to a pixel of a grey photograph stored with 16."""
 
+_TURNED = (5, 6, 7, 8)
+"""EXIF orientations of a photograph that is stored lying on its side."""
+
 Colour = tuple[int, int, int]
 
 
@@ -68,8 +71,18 @@ def image_size(path: str | Path) -> tuple[int, int]:
     with opened(Path(path), decode=False) as image:
         width, height = image.size
         # Pillow gives the size of a TIFF already upright.
-        turned = image.format != "TIFF" and orientation(image) in (5, 6, 7, 8)
+        turned = image.format != "TIFF" and orientation(image) in _TURNED
         return (width, height) if turned else (height, width)
+
+
+def is_turned(path: Path) -> bool:
+    """Whether the EXIF orientation of a photograph exchanges its width and its height.
+
+    Raises:
+        ImageError: as for :func:`image_size`.
+    """
+    with opened(path, decode=False) as image:
+        return orientation(image) in _TURNED
 
 
 def read_mask(path: str | Path, colours: Mapping[Colour, int] | None = None) -> NDArray[np.uint8]:

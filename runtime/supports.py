@@ -14,7 +14,7 @@ Names match by the exact stem, never by order. A photograph without annotation i
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -47,8 +47,8 @@ class Support:
     """
 
     path: Path
-    image: NDArray[np.uint8]
-    mask: NDArray[np.uint8]
+    image: NDArray[np.uint8] = field(repr=False)
+    mask: NDArray[np.uint8] = field(repr=False)
     kind: Kind
     source: str
     label: str | None

@@ -49,6 +49,7 @@ def test_one_such_folder_among_classes(photograph, save, tmp_path):
     photograph("cat/Images/a.jpg")
     save("cat/Masks/a.png", MASK)
     assert list(read_support_classes(tmp_path)) == ["cat"]
+    assert "array" not in repr(read_supports(tmp_path))
 
 
 def test_annotations_in_any_capitals(photograph, tmp_path):

@@ -238,19 +238,6 @@ def test_masks_as_boxes(tmp_path):
     assert "turned into boxes" not in b.source
 
 
-def test_exif_turns_the_photograph_and_the_mask_only_if_it_says_so(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    photo(tmp_path / "a.jpg", size=(8, 10), exif=exif)  # 10x8 once upright
-    mask(tmp_path / "a.png", BOX)
-    [support] = read_supports(tmp_path)
-    assert support.image.shape[:2] == support.mask.shape == (8, 10)
-    mask(tmp_path / "a.png", BOX.T)
-    assert "EXIF" in error(tmp_path, "8x10", "10x8").hint
-    Image.fromarray(np.rot90(BOX)).save(tmp_path / "a.png", exif=exif)
-    np.testing.assert_array_equal(read_supports(tmp_path)[0].mask, BOX)
-
-
 def test_unusable_masks_and_photographs(tmp_path):
     photo(tmp_path / "a.jpg")
     mask(tmp_path / "a.png", np.zeros((8, 10)))
