@@ -89,6 +89,8 @@ def test_a_command_that_lacks_something_gives_an_example(fails: Fails) -> None:
     message = fails("infer")
     assert "--support or --state is needed" in message
     assert "arnet infer --support examples/horse" in message
+    empty = fails("infer", "--support", "examples/horse", "--query", "")  # such as "$unset"
+    assert "--query or --video is needed" in empty
 
 
 def test_a_missing_package_is_named_with_the_command_that_installs_it(

@@ -141,6 +141,19 @@ def test_figure_shows_every_support(infer: Infer, examples: Path, tmp_path: Path
     assert widths[1] > widths[0] > 300
 
 
+def test_overlays_and_figures_are_compressed_fast_and_masks_well(
+    infer: Infer, support: Path, query: Path, tmp_path: Path
+) -> None:
+    infer(support, query, "--figure")
+    levels = {}
+    for path in (tmp_path / "out").glob("*.png"):
+        data = path.read_bytes()
+        # The two highest bits of the second byte of zlib's header.
+        levels[path.stem.removeprefix("query_")] = data[data.index(b"IDAT") + 5] >> 6
+    assert levels == {"mask": levels["mask"], "overlay": 0, "figure": 0}
+    assert levels["mask"] >= 2
+
+
 @pytest.fixture
 def two_classes(examples: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "animals"
