@@ -13,6 +13,7 @@ from typing import IO
 from PIL import Image, UnidentifiedImageError
 
 from arnet.runtime.errors import ArnetError, ImageError
+from arnet.runtime.finding import VIDEO_SUFFIXES
 
 MAX_PIXELS = 250_000_000
 """Largest accepted image. Pillow's own limit (179 million) is below today's largest sensors."""
@@ -69,9 +70,10 @@ def opened(path: Path, decode: bool = True) -> Iterator[Image.Image]:
     except UnidentifiedImageError as error:
         if path.stat().st_size == 0:
             raise ImageError(f"{path} is empty (0 bytes).", "Copy it again.") from error
-        raise ImageError(
-            f"{path} is not an image that can be read.", "Save it as JPEG or PNG."
-        ) from error
+        hint = "Save it as JPEG or PNG."
+        if path.suffix.lower() in VIDEO_SUFFIXES:
+            hint = f"If it is a video, arnet infer takes it with --video {path}."
+        raise ImageError(f"{path} is not an image that can be read.", hint) from error
     except Exception as error:  # decoders raise anything: OSError, SyntaxError, struct.error, ...
         detail = str(error) or type(error).__name__
         raise ImageError(

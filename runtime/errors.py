@@ -47,6 +47,18 @@ class LostObjectError(AnnotationError):
         self.number = number
 
 
+class SizeMismatchError(AnnotationError):
+    """An annotation of another size than its photograph.
+
+    Attributes:
+        swapped: whether the one has the width for the other's height, and the reverse.
+    """
+
+    def __init__(self, message: str, hint: str, swapped: bool) -> None:
+        super().__init__(message, hint)
+        self.swapped = swapped
+
+
 class DataError(ArnetError):
     """A data set whose folders, lists or masks are not as its format says."""
 

@@ -1,4 +1,4 @@
-"""Photographs and masks: found, read, written.
+"""Photographs and masks: read and written.
 
 Whatever the file holds (palette, alpha, CMYK, 16 bits, EXIF orientation), a photograph comes out
 as 8-bit RGB and a mask as 8-bit index values; whatever is wrong with it becomes an
@@ -7,8 +7,7 @@ as 8-bit RGB and a mask as 8-bit index values; whatever is wrong with it becomes
 
 from __future__ import annotations
 
-import glob
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,11 @@ from arnet.runtime.decoding import opened, orientation
 from arnet.runtime.errors import AnnotationError, ImageError, OutputError
 from arnet.runtime.output import atomic_write
 
-IMAGE_SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif", ".ppm")
-)
-"""File name endings (lower case) that are taken for photographs."""
+GREY_BITS = (8, 10, 12, 14, 16)
+"""Bits that cameras give to a pixel of a grey photograph stored with 16."""
 
-UNREADABLE_SUFFIXES = frozenset((".heic", ".heif", ".dng", ".cr2", ".cr3", ".nef", ".arw"))
-"""Endings of photographs that are not read; they are told, not passed over."""
+_TURNED = (5, 6, 7, 8)
+"""EXIF orientations of a photograph that is stored lying on its side."""
 
 Colour = tuple[int, int, int]
 
@@ -34,9 +31,14 @@ Colour = tuple[int, int, int]
 def read_image(path: str | Path) -> NDArray[np.uint8]:
     """Read a photograph as it is meant to be seen.
 
-    EXIF orientation is applied, transparent pixels are laid on white, 16-bit grey is scaled from
-    0..65535 to 0..255 (not stretched, not clipped), of an animation the first frame is taken.
-    Colour profiles are not applied.
+    EXIF orientation is applied, transparent pixels are laid on white, of an animation the first
+    frame is taken. Colour profiles are not applied.
+
+    16-bit grey is scaled to 0..255 from the fewest bits, 8, 10, 12, 14 or 16, that hold its largest
+    value: microscopes and thermal cameras store 10 to 14 bits as they are, which would be nearly
+    black out of 65535. It is not stretched to its own smallest and largest value, so that one hot
+    pixel changes nothing and two pictures of one camera mostly look alike; where one of them is so
+    dark that it needs fewer bits, it is brighter than it should be beside the other.
 
     Args:
         path: the image file; at most 250 million pixels.
@@ -69,8 +71,18 @@ def image_size(path: str | Path) -> tuple[int, int]:
     with opened(Path(path), decode=False) as image:
         width, height = image.size
         # Pillow gives the size of a TIFF already upright.
-        turned = image.format != "TIFF" and orientation(image) in (5, 6, 7, 8)
+        turned = image.format != "TIFF" and orientation(image) in _TURNED
         return (width, height) if turned else (height, width)
+
+
+def is_turned(path: Path) -> bool:
+    """Whether the EXIF orientation of a photograph exchanges its width and its height.
+
+    Raises:
+        ImageError: as for :func:`image_size`.
+    """
+    with opened(path, decode=False) as image:
+        return orientation(image) in _TURNED
 
 
 def read_mask(path: str | Path, colours: Mapping[Colour, int] | None = None) -> NDArray[np.uint8]:
@@ -125,62 +137,11 @@ def mask_values(
     return _mask_from_colours(np.array(image.convert("RGB")), name, colours)
 
 
-def find_images(pattern: str) -> list[Path]:
-    """Find photographs by file, folder or glob pattern.
-
-    A folder is not searched recursively (``folder/**/*.jpg`` is). Hidden files, ``__MACOSX`` and
-    everything without an image's suffix are ignored; a file named outright is taken as it is.
-
-    Args:
-        pattern: FILE | DIR | GLOB; ``~`` is the home folder.
-
-    Returns:
-        The paths, sorted, at least one.
-
-    Raises:
-        ImageError: if nothing is found, some are of a format that is not read (HEIC, raw), or one
-            is a link to nothing.
-    """
-    path = Path(pattern).expanduser()
-    if path.is_file():
-        return [path]
-    if path.is_dir():
-        found = images_in(path)
-    else:
-        # Path.glob refuses absolute patterns.
-        matches = glob.glob(str(path), recursive=True)  # noqa: PTH207
-        found = _photographs(map(Path, matches), pattern)
-    if found:
-        return found
-    if path.is_dir():
-        raise ImageError(
-            f"{pattern} holds no images.",
-            f"Images end in {', '.join(sorted(IMAGE_SUFFIXES))}. Sub-folders are searched with a"
-            f' pattern: "{path}/**/*.jpg".',
-        )
-    raise ImageError(
-        f"{pattern} matches no images.",
-        'Give a file, a folder or a quoted pattern such as "photos/*.jpg".',
-    )
-
-
-def images_in(folder: Path) -> list[Path]:
-    """Return the photographs directly in a folder, sorted by name.
-
-    Raises:
-        ImageError: if some are of a format that is not read (HEIC, raw), or one is a link to
-            nothing.
-    """
-    return _photographs(folder.iterdir(), str(folder))
-
-
-def is_image(path: Path) -> bool:
-    """Tell whether a path is a file that is meant as a photograph, by its name."""
-    return _has_image_name(path) and path.is_file()
-
-
 def save_image(
-    path: str | Path, array: NDArray[np.uint8], palette: NDArray[np.uint8] | None = None
+    path: str | Path,
+    array: NDArray[np.uint8],
+    palette: NDArray[np.uint8] | None = None,
+    fast: bool = False,
 ) -> None:
     """Write an image, whole or not at all; the suffix decides the format.
 
@@ -188,6 +149,8 @@ def save_image(
         path: where to; missing folders are made, an existing file is replaced.
         array: (H, W) uint8 grey or index values, or (H, W, 3) uint8 RGB.
         palette: (N, 3) uint8 colours of the index values of an (H, W) array.
+        fast: spend little time on making a PNG small, as for drawings over large photographs, in
+            which there is little to compress but much to try.
 
     Raises:
         OutputError: if the suffix is not an image's or the file cannot be written.
@@ -203,33 +166,7 @@ def save_image(
     if palette is not None:
         image.putpalette(palette.astype(np.uint8).tobytes())
     with atomic_write(path) as temporary:
-        image.save(temporary, format=file_format)
-
-
-def _photographs(paths: Iterable[Path], place: str) -> list[Path]:
-    """The photographs among some paths, sorted; one that cannot be read is never passed over."""
-    shown = sorted(path for path in paths if not _is_hidden(path))
-    unread = [path for path in shown if path.suffix.lower() in UNREADABLE_SUFFIXES]
-    if unread:
-        raise ImageError(
-            f"{place} has {len(unread)} photographs of a format that is not read: {unread[0]}",
-            "Convert them to JPEG, or move them away.",
-        )
-    for path in shown:
-        if _has_image_name(path) and path.is_symlink() and not path.exists():
-            raise ImageError(
-                f"{path} is a link to {path.readlink()}, where there is no file.",
-                "Put the photograph there, or remove the link.",
-            )
-    return [path for path in shown if is_image(path)]
-
-
-def _has_image_name(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES and not _is_hidden(path)
-
-
-def _is_hidden(path: Path) -> bool:
-    return path.name.startswith(".") or "__MACOSX" in path.parts
+        image.save(temporary, format=file_format, **({"compress_level": 1} if fast else {}))
 
 
 def _grey_16_bit(image: Image.Image, path: Path) -> NDArray[np.uint8]:
@@ -240,7 +177,9 @@ def _grey_16_bit(image: Image.Image, path: Path) -> NDArray[np.uint8]:
             " 8 or 16 bits are needed.",
             "Scale its values to 0..255 and save it as PNG.",
         )
-    return ((values.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+    largest = int(values.max())
+    full = next((1 << bits) - 1 for bits in GREY_BITS if largest < 1 << bits)
+    return ((values.astype(np.uint32) * 255 + full // 2) // full).astype(np.uint8)
 
 
 def _mask_from_wide_values(values: NDArray[Any], name: str) -> NDArray[np.uint8]:

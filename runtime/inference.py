@@ -19,7 +19,7 @@ from arnet.runtime.images import read_image, save_image
 from arnet.runtime.learning import learn_class
 from arnet.runtime.output import atomic_write
 from arnet.runtime.output_folder import check_out
-from arnet.runtime.results import Result, Segment, VideoResult, write_results
+from arnet.runtime.results import ALONE, Result, Segment, VideoResult, write_results
 from arnet.runtime.segmentation import (
     THRESHOLD,
     FewShotSegmenter,
@@ -133,8 +133,9 @@ def infer(
 ) -> list[Result]:
     """Segment photographs and write what was found.
 
-    Writes ``<stem>_mask.png`` (0 and 255, or class numbers with a palette, at the photograph's
-    size), ``<stem>_overlay.png`` and ``results.json``, and what ``outputs`` asks for.
+    Writes ``<stem>_mask.png`` at the photograph's size (0 and 255, or with several classes 1, 2,
+    ... with a palette; each is the ``value`` of a segment of the results), ``<stem>_overlay.png``
+    and ``results.json``, and what ``outputs`` asks for.
 
     Args:
         segmenter: finds the classes.
@@ -204,7 +205,12 @@ def write_learned_results(
 
 def _segments(segmentation: Segmentation, labels: NDArray[np.uint8]) -> tuple[Segment, ...]:
     return tuple(
-        Segment.from_mask(name, labels == number, masks.probability)
+        Segment.from_mask(
+            name,
+            labels == number,
+            masks.probability,
+            ALONE if len(segmentation.classes) == 1 else number,
+        )
         for number, (name, masks) in enumerate(segmentation.classes.items(), start=1)
     )
 
@@ -219,11 +225,11 @@ def _write(
     outputs: Outputs,
 ) -> None:
     if len(segmentation.classes) == 1:
-        save_image(out / f"{name}_mask.png", np.where(labels == 1, 255, 0).astype(np.uint8))
+        save_image(out / f"{name}_mask.png", np.where(labels == 1, ALONE, 0).astype(np.uint8))
     else:
         save_image(out / f"{name}_mask.png", labels, palette=voc_palette())
     drawn = draw_classes(image, labels, list(segmentation.classes))
-    save_image(out / f"{name}_overlay.png", drawn)
+    save_image(out / f"{name}_overlay.png", drawn, fast=True)
     if outputs.probabilities:
         maps = [masks.probability.astype(np.float16) for masks in segmentation.classes.values()]
         with atomic_write(out / f"{name}_prob.npy") as temporary, temporary.open("wb") as file:
@@ -244,7 +250,7 @@ def _write(
                 segmentation.classes.items(), supports.values(), strict=True
             )
         ]
-        save_image(out / f"{name}_figure.png", figure(rows))
+        save_image(out / f"{name}_figure.png", figure(rows), fast=True)
 
 
 def _support_mask(probability: NDArray[np.float32], support: Support) -> NDArray[np.bool_]:
@@ -259,9 +265,13 @@ def _output_names(queries: Sequence[Path]) -> list[str]:
     seen: dict[str, Path] = {}
     for path in queries:
         if path.stem in seen:
-            raise ImageError(
-                f"{seen[path.stem]} and {path} would both write {path.stem}_mask.png",
-                "segment them in two runs with their own --out",
-            )
+            first = seen[path.stem]
+            hint = "segment them in two runs with their own --out"
+            if path.parent == first.parent and path.suffix != first.suffix:
+                # A folder of supports, mostly: the other one is a mask.
+                kept = path if first.suffix.lower() == ".png" else first
+                only = kept.with_name(f"*{kept.suffix}")
+                hint = f"give those of one kind alone, by a pattern: --query '{only}'; or {hint}"
+            raise ImageError(f"{first} and {path} would both write {path.stem}_mask.png", hint)
         seen[path.stem] = path
     return list(seen)

@@ -22,20 +22,24 @@ from arnet.runtime.annotations import (
     read_label_names,
     size_mismatch,
 )
-from arnet.runtime.decoding import opened
-from arnet.runtime.errors import AnnotationError
-from arnet.runtime.images import image_size, images_in, read_mask
+from arnet.runtime.errors import AnnotationError, SizeMismatchError
+from arnet.runtime.finding import images_in
+from arnet.runtime.images import image_size, is_turned, read_mask
+from arnet.runtime.unknown import check_unknown
 
 MASK_NAMES = ("{}.png", "{}_mask.png", "{}.mask.png")
 MOST_LABELS = 32
 """A mask with more values than this, none of them named, is a photograph or has soft edges."""
-MOST_UNNAMED = 20
-"""Pascal VOC's largest value: a larger one beside 255, and without a name, is no label."""
 
 ACCEPTED = (
     "Accepted for a.jpg: a mask a.png, a_mask.png or a.mask.png (or images/a.jpg with masks/a.png);"
     " a.json (labelme, SA-1B, prompt list); a.xml (Pascal VOC); JPEGImages/a.jpg with"
     " SegmentationClass/a.png; one COCO .json in the folder."
+)
+
+_TURNED = (
+    "The picture is turned by its EXIF orientation and the annotation is not: save the picture"
+    " upright (or annotate it upright)."
 )
 
 IMAGE_FOLDERS = ("images", "JPEGImages")
@@ -61,7 +65,7 @@ class Labelled:
         path: the photograph.
         mask: (H, W) uint8, 0, 1, 255.
         kind: "mask" or "box".
-        source: what was used, for the user.
+        source: what was used, for the user; it ends in a bracket.
         label: None if the annotation has none.
         number: whether the label is the value of an index mask without names.
     """
@@ -107,7 +111,14 @@ class SupportFolder:
         pictures = self._pictures()
         if not pictures:
             raise AnnotationError(f"{self.folder} holds no photographs.", ACCEPTED)
-        found = [item for picture in pictures for item in self._annotations_of(picture)]
+        found: list[Labelled] = []
+        for picture in pictures:
+            try:
+                found += self._annotations_of(picture)
+            except SizeMismatchError as error:
+                if error.swapped and is_turned(picture):
+                    raise AnnotationError(error.message, _TURNED) from error
+                raise
         # A mask of 0 and 1 alone needs no label; beside masks with higher values, 1 is one of them.
         if any(item.number and item.label != "1" for item in found):
             return [replace(item, number=False) for item in found]
@@ -198,8 +209,9 @@ class SupportFolder:
                 "Save the mask as PNG with two values, 0 and 255, or one value per label.",
             )
         if len(labels) == 1 and 255 in present and labels[0] not in names.names:
-            _check_unknown(path, values, labels[0], self.folder)
-        source = f"{picture.name}: {path.name} (mask, {len(present)} values"
+            check_unknown(path, values, labels[0], self.folder)
+        source = f"{picture.name}: {path.name} (mask, {len(present)} value"
+        source += "s" * (len(present) > 1)
         if not labels:  # 0 and 255: a plain black-and-white mask
             only = next(iter(names.names.values())) if len(names.names) == 1 else None
             source += ")" if only is None else f", label {only})"
@@ -230,29 +242,6 @@ class SupportFolder:
                 "Leave the one that is meant.",
             )
         return CocoFile.parse(found[0][1], found[0][0]) if found else None
-
-
-def _check_unknown(path: Path, values: NDArray[np.uint8], label: int, folder: Path) -> None:
-    """Check that 255 can mean unknown beside one label without a name.
-
-    In a trimap, or where one pixel of a black-and-white mask is 254, it is the object, which would
-    be ignored without a word. Pascal VOC has at most 20, and thin borders; those of a small object
-    may be larger than itself, but then the mask has VOC's palette.
-    """
-    marked, unknown = (int(np.count_nonzero(values == value)) for value in (label, 255))
-    if label <= MOST_UNNAMED and (unknown <= marked or _has_palette(path)):
-        return
-    raise AnnotationError(
-        f"{path} has {marked} pixels of {label} and {unknown} of 255: a soft edge or a trimap, or"
-        f" the label {label} with unknown pixels.",
-        "Save the mask with 0 and 255 only. If 255 does mean unknown, add a classes.txt to"
-        f" {folder} that names the values from 1 to {label}, one in a line.",
-    )
-
-
-def _has_palette(path: Path) -> bool:
-    with opened(path, decode=False) as image:
-        return image.mode in ("P", "PA")
 
 
 def _key(path: Path) -> str:

@@ -16,6 +16,10 @@ from arnet.runtime.supports import Support
 from arnet.version import __version__
 
 SCHEMA_VERSION = 1
+"""Goes up where a reader of an older version would misread; what is added leaves it as it is."""
+
+ALONE = 255
+"""The value of the object in the mask of a single class: white, so that it can be seen."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,7 @@ class Segment:
             probabilities were given.
         bbox: x, y, width, height in pixels of the tight box; None if the mask is empty.
         rle: the mask as compressed COCO RLE, ``{"size": [H, W], "counts": text}``.
+        value: of its pixels in ``NAME_mask.png``: 255 of a single class, 1, 2, ... of several.
     """
 
     label: str
@@ -36,10 +41,14 @@ class Segment:
     score: float | None
     bbox: tuple[int, int, int, int] | None
     rle: dict[str, Any]
+    value: int = ALONE
 
     @staticmethod
     def from_mask(
-        label: str, mask: NDArray[Any], probability: NDArray[Any] | None = None
+        label: str,
+        mask: NDArray[Any],
+        probability: NDArray[Any] | None = None,
+        value: int = ALONE,
     ) -> Segment:
         """Measure a mask.
 
@@ -47,6 +56,7 @@ class Segment:
             label: name of the class.
             mask: (H, W); 1 (or True) is object.
             probability: (H, W) foreground probability, 0..1.
+            value: of its pixels in the mask that is written.
 
         Returns:
             The segment.
@@ -68,7 +78,7 @@ class Segment:
             columns = np.flatnonzero(inside.any(axis=0))
             x, y = int(columns[0]), int(rows[0])
             bbox = (x, y, int(columns[-1]) + 1 - x, int(rows[-1]) + 1 - y)
-        return Segment(label, area, score, bbox, encode_rle(inside))
+        return Segment(label, area, score, bbox, encode_rle(inside), value)
 
 
 @dataclass(frozen=True)
@@ -172,6 +182,7 @@ def _plain(result: Result) -> dict[str, Any]:
         "segments": [
             {
                 "label": segment.label,
+                "value": segment.value,
                 "area": segment.area,
                 "score": segment.score,
                 "bbox": segment.bbox,

@@ -36,6 +36,14 @@ class ClassMasks:
     first: NDArray[np.float32] | None
     supports: NDArray[np.float32] | None
 
+    def __repr__(self) -> str:
+        """What there is, without the values."""
+        maps = {"probability": self.probability, "first": self.first, "supports": self.supports}
+        forms = (
+            f"{name} {tuple(array.shape)}" for name, array in maps.items() if array is not None
+        )
+        return f"ClassMasks({', '.join(forms)})"
+
 
 @dataclass(frozen=True)
 class Segmentation:

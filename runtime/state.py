@@ -61,6 +61,12 @@ class SupportState:
             if any(array.shape[:1] != (1,) for array in self.per_class.values()):
                 raise StateError("a fused tensor of a support state is not of one class")
 
+    def __repr__(self) -> str:
+        """What it is, without the values."""
+        shots = "1 shot" if self.shots == 1 else f"{self.shots} shots"
+        fused = "not fused" if self.per_class is None else "fused"
+        return f"SupportState({shots}, {fused}, bundle {self.bundle[:12]})"
+
     @property
     def shots(self) -> int:
         """The number k of supports."""

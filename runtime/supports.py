@@ -13,7 +13,8 @@ Names match by the exact stem, never by order. A photograph without annotation i
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -40,13 +41,14 @@ class Support:
         image: (H, W, 3) uint8, RGB, upright.
         mask: (H, W) uint8, 0 background, 1 object, 255 ignored. Boxes are filled.
         kind: "box" if the object is known by boxes only, "mask" otherwise.
-        source: what was used, for the user, such as "a.jpg: a_mask.png (mask, 2 values)".
+        source: what was used, for the user, such as
+            "a.jpg: a_mask.png (mask, 2 values, 23 % marked)".
         label: the label in the annotation, None if it has none.
     """
 
     path: Path
-    image: NDArray[np.uint8]
-    mask: NDArray[np.uint8]
+    image: NDArray[np.uint8] = field(repr=False)
+    mask: NDArray[np.uint8] = field(repr=False)
     kind: Kind
     source: str
     label: str | None
@@ -106,7 +108,8 @@ def read_support_classes(
         annotation: as for :func:`read_supports`.
 
     Returns:
-        The supports by class name, sorted; a class without a name is called "object".
+        The supports by class name, sorted (numbers by their value); a class without a name is
+        called "object".
 
     Raises:
         AnnotationError: as for :func:`read_supports`.
@@ -128,8 +131,9 @@ def _read_classes(folder: Path) -> dict[str, list[Labelled]]:
     if not sub_folders:
         return _by_label(SupportFolder(folder).annotations())
     classes = {}
-    for sub_folder in sub_folders:
-        name = sub_folder.name
+    by_name = {sub_folder.name: sub_folder for sub_folder in sub_folders}
+    for name in _in_order(by_name):
+        sub_folder = by_name[name]
         labels = _by_label(SupportFolder(sub_folder).annotations())
         if len(labels) > 1 and name not in labels:
             raise AnnotationError(
@@ -149,14 +153,29 @@ def _by_label(found: list[Labelled]) -> dict[str, list[Labelled]]:
     for item in found:
         if item.label is None:
             raise AnnotationError(
-                f"{item.source} has no label, but others have: {', '.join(sorted(named))}.",
+                f"{item.source} has no label, but others have: {', '.join(_in_order(named))}.",
                 "Label it, or put each class into a folder of its own.",
             )
-    return {name: [item for item in found if item.label == name] for name in sorted(named)}
+    return {name: [item for item in found if item.label == name] for name in _in_order(named)}
+
+
+def _in_order(names: Iterable[str]) -> list[str]:
+    """Sort names as text, or as numbers where all are: 7 goes before 10, as in the masks."""
+    found = sorted(names)
+    return sorted(found, key=int) if all(name.isdecimal() for name in found) else found
 
 
 def _support(found: Labelled, annotation: AnnotationUse) -> Support:
     mask, kind, source = found.mask, found.kind, found.source
     if annotation == "box" and kind == "mask":
-        mask, kind, source = boxes_from_mask(mask), "box", f"{source}, turned into boxes"
+        mask, kind = boxes_from_mask(mask), "box"
+        source = f"{source[:-1]}, turned into boxes)"
+    # An inverted mask, or a white one, shows here.
+    source = f"{source[:-1]}, {_percent(float(np.mean(mask == 1)))} marked)"
     return Support(found.path, read_image(found.path), mask, kind, source, found.label)
+
+
+def _percent(share: float) -> str:
+    if share < 0.0001:
+        return "less than 0.01 %"
+    return f"{100 * share:.2g} %" if share < 0.01 else f"{100 * share:.0f} %"

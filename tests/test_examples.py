@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from arnet.runtime.images import find_images, image_size, read_mask
+from arnet.runtime.finding import find_images
+from arnet.runtime.images import image_size, read_mask
 from arnet.runtime.supports import read_supports
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

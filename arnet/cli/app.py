@@ -25,7 +25,8 @@ app = typer.Typer(
 )
 app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
-app.command("infer")(infer.infer)
+# What is left over may be a pattern that the shell expanded, which infer tells.
+app.command("infer", context_settings={"allow_extra_args": True})(infer.infer)
 app.command("export")(export.export)
 app.command("parity")(export.parity)
 app.command("bench")(bench.bench)

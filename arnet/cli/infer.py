@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,11 +11,13 @@ import typer
 from arnet.cli import console, inference
 from arnet.runtime import shipped
 from arnet.runtime.errors import ConfigError
+from arnet.runtime.finding import is_image
 
 EXAMPLE = "arnet infer --support examples/horse --query examples/queries"
 
 
 def infer(
+    context: typer.Context,
     support: Annotated[
         list[Path] | None,
         typer.Option(
@@ -26,9 +28,10 @@ def infer(
         ),
     ] = None,
     query: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
-            help="Photograph, folder or quoted pattern ('photos/*.jpg') to segment.",
+            help="Photograph, folder or quoted pattern ('photos/*.jpg') to segment; repeat it for "
+            "more.",
             show_default=False,
         ),
     ] = None,
@@ -115,8 +118,8 @@ def infer(
     r"""Cut a thing out of photographs or a video, from a few examples.
 
     Writes for each photograph NAME_mask.png in its own size (0 and 255; with
-    several classes their numbers) and NAME_overlay.png, and results.json; for
-    a video NAME_overlay.mp4 and results.json.
+    several classes their numbers, which the table and results.json list as
+    "value") and NAME_overlay.png, and results.json; for a video NAME_overlay.mp4 and results.json.
 
     Examples:
       arnet infer --support examples/horse --query examples/queries
@@ -131,8 +134,11 @@ def infer(
     from arnet.runtime.inference import Outputs
     from arnet.runtime.output_folder import check_out
 
+    query = [word for word in query or [] if word]  # "" would be the folder of the shell
     if not checkpoint and not bundle:
         bundle = Path(shipped.DEFAULT)
+    if context.args:
+        raise _left_over(context.args)
     _one_of({"--checkpoint": checkpoint, "--bundle": bundle}, "what to segment with")
     _one_of({"--support": support, "--state": state}, "what to look for")
     _one_of({"--query": query, "--video": video}, "what to segment")
@@ -181,6 +187,20 @@ def infer(
             segmenter, learned, queries, out, Outputs(prob, figure)
         )
     console.next_is_to_view(written)
+
+
+def _left_over(words: Sequence[str]) -> ConfigError:
+    """What stands behind no option: mostly the rest of a pattern that the shell expanded."""
+    found = f"no option takes {words[0]}" + f" and {len(words) - 1} more words" * (len(words) > 1)
+    photographs = [path for path in map(Path, words) if is_image(path)]
+    pattern = photographs[0].with_name(f"*{photographs[0].suffix}") if photographs else None
+    return ConfigError(
+        found,
+        f"quote a pattern, or the shell replaces it by the files: --query '{pattern}'"
+        if pattern
+        else "arnet infer --help lists the options; the values of several are given one by one,"
+        " --query A --query B",
+    )
 
 
 def _one_of(options: Mapping[str, object], what: str) -> None:

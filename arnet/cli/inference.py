@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,18 +22,21 @@ CHECKPOINT_ENGINES = ("torch", "torch-kernels")
 """What runs a checkpoint: the model as it is, or factorised, with our kernels on a GPU."""
 
 
-def find_queries(query: str | None, video: Path | None) -> list[Path]:
-    """Photographs to segment; a video is only opened, to be told early if it is none."""
-    from arnet.runtime.images import find_images
+def find_queries(queries: Sequence[str], video: Path | None) -> list[Path]:
+    """Photographs to segment, each once; a video is only opened, to be told early if it is none."""
+    from arnet.runtime.finding import find_images
 
-    if query is not None:
-        return find_images(query)
+    found: dict[str, Path] = {}
+    for query in queries:
+        for path in find_images(query):
+            # A folder may be named in several ways; a link stays a photograph of its own.
+            found.setdefault(os.path.abspath(path), path)  # noqa: PTH100
     if video is not None:
         from arnet.runtime.video import VideoReader
 
         with VideoReader(video):
             pass
-    return []
+    return list(found.values())
 
 
 def read_classes(
@@ -112,8 +116,8 @@ def _opened(
         )
     if precision is not None and engine != "torch-kernels":
         raise ConfigError("--precision is for torch-kernels", "add --engine torch-kernels")
-    console.need_torch()
     path = shipped.find(checkpoint, shipped.CHECKPOINT)
+    console.need_torch()
     if engine == "torch-kernels":
         console.need("onnx", "onnxscript", extra="export")
         from arnet.export.torch_kernels import Options, TorchKernels
@@ -158,7 +162,7 @@ def segment_photographs(
     out: Path,
     outputs: Outputs,
 ) -> Path:
-    """Segment photographs and list what was found; returns the first overlay."""
+    """Segment photographs and list what was found; returns the overlay of the highest score."""
     from rich.table import Table
 
     from arnet.runtime import inference
@@ -170,20 +174,26 @@ def segment_photographs(
             bar.advance(task)
 
         results = inference.infer(segmenter, learned, queries, out, outputs, done)
-    table = Table("photograph", "class", "area", "score", "seconds", box=None)
+    # The numbers of several classes in the masks; a single one is white.
+    several = len(learned.states) > 1
+    value = ("value",) if several else ()
+    table = Table("photograph", "class", *value, "area", "score", "seconds", box=None)
     for result in results:
         height, width = result.size
         for segment in result.segments:
             table.add_row(
                 result.path.name,
                 segment.label,
+                *((str(segment.value),) if several else ()),
                 f"{100 * segment.area / (height * width):.1f} %",
                 "" if segment.score is None else f"{segment.score:.2f}",
                 f"{result.seconds['total']:.2f}",
             )
     console.out.print(table)
     console.out.print(f"\nWritten to {out}: masks, overlays and results.json")
-    return out / f"{results[0].path.stem}_overlay.png"
+    # Of several classes, the scores add up: a picture that shows all of them tells the most.
+    best = max(results, key=lambda result: sum(segment.score or 0 for segment in result.segments))
+    return out / f"{best.path.stem}_overlay.png"
 
 
 def segment_video(

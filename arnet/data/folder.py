@@ -20,7 +20,8 @@ from arnet.data.files import FileSource, read_lines, require_equal_sizes, requir
 from arnet.data.scan import AreaFilter
 from arnet.runtime.annotations.common import IGNORE
 from arnet.runtime.errors import DataError
-from arnet.runtime.images import IMAGE_SUFFIXES, images_in, read_mask
+from arnet.runtime.finding import IMAGE_SUFFIXES, images_in
+from arnet.runtime.images import read_mask
 
 
 def folder(

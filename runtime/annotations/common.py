@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from arnet.runtime.errors import AnnotationError
+from arnet.runtime.errors import AnnotationError, SizeMismatchError
 
 Kind = Literal["mask", "box"]
 
@@ -140,18 +140,17 @@ def check_size(path: Path, width: Any, height: Any, size: tuple[int, int]) -> No
         raise size_mismatch(path, stated, size)
 
 
-def size_mismatch(path: Path, found: tuple[int, int], size: tuple[int, int]) -> AnnotationError:
+def size_mismatch(path: Path, found: tuple[int, int], size: tuple[int, int]) -> SizeMismatchError:
     """Build the error for an annotation of another size than its picture, both (H, W)."""
     hint = "Annotate the picture that is in the folder, at its own size."
-    if found == size[::-1]:
-        hint = (
-            "The picture is turned by its EXIF orientation and the annotation is not: "
-            "save the picture upright (or annotate it upright)."
-        )
-    return AnnotationError(
+    swapped = found == size[::-1]
+    if swapped:
+        hint = "Turn the one or the other by a quarter, so that they lie over each other."
+    return SizeMismatchError(
         f"{path} is for a picture of {found[1]}x{found[0]} pixels; the picture has"
         f" {size[1]}x{size[0]}.",
         hint,
+        swapped,
     )
 
 

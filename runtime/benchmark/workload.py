@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arnet.runtime.errors import ConfigError
-from arnet.runtime.images import find_images, read_image
+from arnet.runtime.finding import find_images
+from arnet.runtime.images import read_image
 from arnet.runtime.inference import ALL, read_classes
 from arnet.runtime.supports import Support
 

@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from arnet.runtime.errors import ImageError, MissingDependencyError, install
-from arnet.runtime.images import is_image
+from arnet.runtime.finding import is_image
 
 if TYPE_CHECKING:
     from av.container import InputContainer

@@ -89,6 +89,8 @@ def test_a_command_that_lacks_something_gives_an_example(fails: Fails) -> None:
     message = fails("infer")
     assert "--support or --state is needed" in message
     assert "arnet infer --support examples/horse" in message
+    empty = fails("infer", "--support", "examples/horse", "--query", "")  # such as "$unset"
+    assert "--query or --video is needed" in empty
 
 
 def test_a_missing_package_is_named_with_the_command_that_installs_it(
@@ -177,5 +179,5 @@ def test_a_file_in_place_of_the_results_folder_is_an_error(
     (tmp_path / "taken").write_text("a file")
     arguments = ["--checkpoint", checkpoint, "--support", support, "--query", query]
     message = fails("infer", *arguments, "--out", tmp_path / "taken")
-    assert "could not be written" in message
+    assert "is a file, not a folder for results" in message
     assert (tmp_path / "taken").read_text() == "a file"

@@ -64,7 +64,24 @@ def test_two_photographs_that_would_share_a_mask_are_refused(
     folder.mkdir()
     shutil.copy(query, folder / "a.png")
     Image.open(query).convert("RGB").save(folder / "a.jpg")
-    assert "would both write a_mask.png" in infer_fails(query=folder)
+    message = infer_fails(query=folder)
+    assert "would both write a_mask.png" in message
+    assert f"--query '{folder}/*.jpg'" in message  # beside masks, that is what is meant
+    (folder / "b").mkdir()
+    (folder / "a.png").rename(folder / "b" / "a.jpg")
+    message = infer_fails("--query", folder / "b", query=folder)
+    assert "segment them in two runs" in message and "pattern" not in message
+
+
+def test_a_pattern_that_the_shell_expanded_is_to_be_quoted(
+    fails: Fails, support: Path, examples: Path
+) -> None:
+    first, *rest = sorted((examples / "queries").glob("*.jpg"))
+    message = fails("infer", "--support", support, "--query", first, *rest)
+    assert f"no option takes {rest[0]} and {len(rest) - 1} more words" in message
+    assert "quote a pattern" in message and f"--query '{examples}/queries/*.jpg'" in message
+    message = fails("infer", "--support", support, "--query", first, "horse")
+    assert "no option takes horse\n" in message and "quote" not in message
 
 
 # Supports.

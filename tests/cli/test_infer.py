@@ -68,7 +68,7 @@ def test_results_json_says_what_was_found_with_what(
     assert {"read", "model", "total"} <= result["seconds"].keys()
     (segment,) = result["segments"]
     mask = read(tmp_path / "out" / "both_mask.png") == 255
-    assert segment["label"] == "horse"
+    assert segment["label"] == "horse" and segment["value"] == 255
     assert segment["area"] == mask.sum()
     assert 0.5 < segment["score"] <= 1
     np.testing.assert_array_equal(decode_rle(segment["rle"]) == 1, mask)
@@ -82,12 +82,17 @@ def test_the_table_lists_photographs_and_the_last_line_is_a_command(
 ) -> None:
     finished = infer(examples / "dog", examples / "queries")
     assert "dog: 5 supports" in finished.out
-    assert "dog1.jpg: dog1.png (mask, 2 values)" in finished.out
+    assert "dog1.jpg: dog1.png (mask, 2 values, 21 % marked)" in finished.out
     assert "\nengine torch on " in finished.out
     assert all(f"{name}.jpg" in finished.out for name in ("both", "cats", "dogs", "horses"))
+    # A picture in which it was found, not the first one.
+    found = json.loads((tmp_path / "out" / "results.json").read_text())["results"]
+    scores = {Path(r["path"]).stem: r["segments"][0]["score"] or 0 for r in found}
+    best = max(scores, key=scores.__getitem__)
+    assert best != next(iter(scores)) and len(set(scores.values())) > 1
     last = finished.out.splitlines()[-1]
     assert last.startswith("Next: ")
-    assert last.endswith(str(tmp_path / "out" / "both_overlay.png"))
+    assert last.endswith(str(tmp_path / "out" / f"{best}_overlay.png"))
 
 
 def test_boxes_are_accepted_and_guide_otherwise_than_masks(
@@ -98,7 +103,10 @@ def test_boxes_are_accepted_and_guide_otherwise_than_masks(
     masks = np.load(tmp_path / "out" / "horse_prob.npy")
     finished = infer(examples / "horse-boxes", query, "--prob")
     boxes = np.load(tmp_path / "out" / "horse_prob.npy")
-    assert "horse1.jpg: horse1.xml (Pascal VOC, 1 filled box, label horse)" in finished.out
+    assert (
+        "horse1.jpg: horse1.xml (Pascal VOC, 1 filled box, label horse, 30 % marked)"
+        in finished.out
+    )
     assert not np.array_equal(masks, boxes)
 
 
@@ -133,6 +141,19 @@ def test_figure_shows_every_support(infer: Infer, examples: Path, tmp_path: Path
     assert widths[1] > widths[0] > 300
 
 
+def test_overlays_and_figures_are_compressed_fast_and_masks_well(
+    infer: Infer, support: Path, query: Path, tmp_path: Path
+) -> None:
+    infer(support, query, "--figure")
+    levels = {}
+    for path in (tmp_path / "out").glob("*.png"):
+        data = path.read_bytes()
+        # The two highest bits of the second byte of zlib's header.
+        levels[path.stem.removeprefix("query_")] = data[data.index(b"IDAT") + 5] >> 6
+    assert levels == {"mask": levels["mask"], "overlay": 0, "figure": 0}
+    assert levels["mask"] >= 2
+
+
 @pytest.fixture
 def two_classes(examples: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "animals"
@@ -147,7 +168,11 @@ def test_several_classes_give_one_label_map_and_one_segment_each(
 ) -> None:
     options = [word for label in labels for word in ("--label", label)]
     query = examples / "queries" / "both.jpg"
-    infer(two_classes, query, *options, "--prob", "--figure")
+    finished = infer(two_classes, query, *options, "--prob", "--figure")
+    assert [line.split()[1:3] for line in finished.out.splitlines() if "both.jpg" in line] == [
+        ["dog", "1"],
+        ["horse", "2"],
+    ]
     mask = Image.open(tmp_path / "out" / "both_mask.png")
     assert mask.mode == "P"
     assert set(np.unique(np.asarray(mask))) <= {0, 1, 2}
@@ -156,8 +181,9 @@ def test_several_classes_give_one_label_map_and_one_segment_each(
     segments = found["results"][0]["segments"]
     assert [segment["label"] for segment in segments] == ["dog", "horse"]
     assert [segment["area"] for segment in segments] == [
-        np.sum(np.asarray(mask) == number) for number in (1, 2)
+        np.sum(np.asarray(mask) == segment["value"]) for segment in segments
     ]
+    assert [segment["value"] for segment in segments] == [1, 2]
     one = Image.open(tmp_path / "out" / "both_figure.png").size
     infer(two_classes, query, "--label", "dog", "--figure")
     assert one[1] > 1.5 * Image.open(tmp_path / "out" / "both_figure.png").size[1]

@@ -109,7 +109,7 @@ def test_it_says_what_computes_and_why_not_something_faster(
 
 
 def test_a_bundle_needs_no_torch(
-    bundle: Path, support: Path, query: Path, tmp_path: Path, infer: Infer
+    bundle: Path, checkpoint: Path, support: Path, query: Path, tmp_path: Path, infer: Infer
 ) -> None:
     arguments = ["infer", "--bundle", bundle, "--support", support, "--query", query]
     command = [sys.executable, "-c", WITHOUT_TORCH, *arguments, "--out", tmp_path / "process"]
@@ -119,7 +119,8 @@ def test_a_bundle_needs_no_torch(
     infer("--support", support)
     assert contents(tmp_path / "process") == contents(tmp_path / "out")
     # Negative control: the program cannot have found torch.
-    command[command.index("--bundle")] = "--checkpoint"
+    given = command.index("--bundle")
+    command[given : given + 2] = ["--checkpoint", checkpoint]
     finished = subprocess.run(list(map(str, command)), capture_output=True, text=True)
     assert finished.returncode == 2
     assert "pip install '.[train]'" in finished.stderr

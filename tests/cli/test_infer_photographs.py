@@ -27,6 +27,21 @@ def test_a_pattern_finds_the_queries(infer: Infer, examples: Path, tmp_path: Pat
     assert [Path(r["path"]).name for r in found["results"]] == ["horse.jpg", "horses.jpg"]
 
 
+def test_queries_are_joined_in_their_order_and_each_is_segmented_once(
+    infer: Infer, examples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the last one was segmented."""
+    monkeypatch.chdir(examples)
+    queries = examples / "queries"
+    more = ["--query", "queries/../queries", "--query", "./queries/h*.jpg"]
+    infer(examples / "horse", queries / "horses.jpg", "--query", "queries/both.jpg", *more)
+    found = json.loads((tmp_path / "out" / "results.json").read_text())
+    names = sorted(path.name for path in queries.iterdir())
+    first = ["horses.jpg", "both.jpg"]
+    expected = [*first, *(name for name in names if name not in first)]
+    assert [Path(result["path"]).name for result in found["results"]] == expected
+
+
 def test_a_turned_photograph_gives_the_mask_of_the_upright_one(
     infer: Infer, examples: Path, tmp_path: Path
 ) -> None:

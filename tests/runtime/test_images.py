@@ -1,8 +1,7 @@
-"""Photographs and masks of every mode, broken files, finding, and writing."""
+"""Photographs and masks of every mode, broken files, and writing."""
 
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,15 +9,7 @@ from PIL import Image
 
 from arnet.runtime import decoding
 from arnet.runtime.errors import AnnotationError, ImageError, OutputError
-from arnet.runtime.images import (
-    find_images,
-    image_size,
-    images_in,
-    read_image,
-    read_mask,
-    save_image,
-)
-from arnet.runtime.supports import read_supports
+from arnet.runtime.images import image_size, read_image, read_mask, save_image
 
 # Two rows, three columns, all different, so that any turn or flip shows.
 PIXELS = np.arange(18, dtype=np.uint8).reshape(2, 3, 3) * 13
@@ -95,6 +86,33 @@ def test_16_bits_are_scaled_not_clipped(tmp_path):
     values = np.array([[0, 257, 32768, 65535]], np.uint16)
     Image.fromarray(values).save(tmp_path / "a.png")
     assert read_image(tmp_path / "a.png")[0, :, 0].tolist() == [0, 1, 128, 255]
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_fewer_bits_in_16_are_scaled_by_the_bits(tmp_path, bits, suffix):
+    """Out of 65535, all that a camera of 12 bits saw would be darker than 16."""
+    full = (1 << bits) - 1
+    values = np.array([[0, full // 4, full // 2, full]], np.uint16)
+    Image.fromarray(values).save(tmp_path / f"a.{suffix}")
+    grey = read_image(tmp_path / f"a.{suffix}")[0, :, 0]
+    np.testing.assert_allclose(grey, [0, 63.5, 127, 255], atol=0.5)
+    # Not by the largest value itself: a picture a little darker is a little darker.
+    Image.fromarray(values // 8 * 7).save(tmp_path / f"a.{suffix}")
+    assert read_image(tmp_path / f"a.{suffix}").max() in range(217, 224)
+    Image.fromarray(values * 0).save(tmp_path / f"a.{suffix}")
+    assert read_image(tmp_path / f"a.{suffix}").max() == 0
+
+
+def test_a_fast_png_holds_the_same_pixels_and_another_is_as_small_as_can_be(tmp_path):
+    smooth = np.repeat(np.arange(256, dtype=np.uint8), 300).reshape(256, 300)
+    for name, fast in (("small", False), ("fast", True)):
+        save_image(tmp_path / f"{name}.png", smooth, fast=fast)
+        np.testing.assert_array_equal(read_image(tmp_path / f"{name}.png")[:, :, 0], smooth)
+    save_image(tmp_path / "fast.jpg", smooth, fast=True)  # which knows no such thing
+    small, fast = ((tmp_path / f"{name}.png").stat().st_size for name in ("small", "fast"))
+    Image.fromarray(smooth).save(tmp_path / "level6.png", compress_level=6)
+    assert small == (tmp_path / "level6.png").stat().st_size < fast
 
 
 def test_floating_point_pixels_are_refused(tmp_path):
@@ -189,25 +207,6 @@ def test_masks_with_other_numbers_are_refused(tmp_path, array):
         read_mask(tmp_path / "a.tif")
 
 
-def test_find_images(tmp_path, monkeypatch):
-    names = ["b.JPG", "a.png", ".hidden.jpg", "._a.jpg", "Thumbs.db", ".DS_Store", "notes.txt"]
-    for name in [*names, "sub/c.jpg", "__MACOSX/d.jpg", "odd[1].jpg"]:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    monkeypatch.chdir(tmp_path)
-    assert find_images(str(tmp_path)) == [tmp_path / n for n in ("a.png", "b.JPG", "odd[1].jpg")]
-    assert find_images("*.JPG") == [Path("b.JPG")]
-    assert find_images(f"{tmp_path}/**/*.jpg") == [tmp_path / "odd[1].jpg", tmp_path / "sub/c.jpg"]
-    assert find_images("odd[1].jpg") == [Path("odd[1].jpg")]
-    assert find_images("notes.txt") == [Path("notes.txt")]  # named outright: reading will judge it
-    for pattern in ("none.jpg", "*.bmp", "__MACOSX", ""):
-        if pattern:
-            with pytest.raises(ImageError) as caught:
-                find_images(pattern)
-            assert pattern in caught.value.message
-            assert caught.value.hint
-
-
 def test_save_and_read_back(tmp_path):
     save_image(tmp_path / "new/folder/a.png", PIXELS)
     np.testing.assert_array_equal(read_image(tmp_path / "new/folder/a.png"), PIXELS)
@@ -217,30 +216,3 @@ def test_save_and_read_back(tmp_path):
     assert read_image(tmp_path / "m.png").tolist() == [[[1, 2, 3], [4, 5, 6]]]
     with pytest.raises(OutputError, match=r"\.what"):
         save_image(tmp_path / "a.what", PIXELS)
-
-
-@pytest.mark.parametrize("name", ["IMG_1.HEIC", "raw.dng"])
-def test_photographs_that_are_not_read_are_told_not_passed_over(tmp_path, name):
-    Image.new("RGB", (4, 3)).save(tmp_path / "a.jpg")
-    assert [path.name for path in images_in(tmp_path)] == ["a.jpg"]
-    (tmp_path / name).write_bytes(b"...")
-    for pattern in (tmp_path, tmp_path / "*"):
-        with pytest.raises(ImageError, match=name) as caught:
-            find_images(str(pattern))
-        assert "JPEG" in caught.value.hint
-    assert find_images(f"{tmp_path}/*.jpg") == [tmp_path / "a.jpg"]
-
-
-def test_a_link_to_nothing_is_told_not_passed_over(tmp_path):
-    Image.new("RGB", (4, 3)).save(tmp_path / "a.jpg")
-    (tmp_path / "b.jpg").symlink_to("a.jpg")
-    (tmp_path / ".#a.jpg").symlink_to("nobody@nowhere")  # Emacs locks a file so
-    (tmp_path / "notes").symlink_to("gone.txt")
-    assert [path.name for path in images_in(tmp_path)] == ["a.jpg", "b.jpg"]
-    (tmp_path / "c.jpg").symlink_to("gone.jpg")
-    for pattern in (tmp_path, tmp_path / "*", tmp_path / "c.jpg"):
-        with pytest.raises(ImageError, match=r"c\.jpg is a link to gone\.jpg") as caught:
-            find_images(str(pattern))
-        assert caught.value.hint
-    with pytest.raises(ImageError, match=r"c\.jpg is a link to gone\.jpg"):
-        read_supports(tmp_path)

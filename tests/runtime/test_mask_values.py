@@ -103,7 +103,7 @@ def test_black_and_white_is_the_only_class_that_is_named(value, file, folder):
     assert list(read_support_classes(folder)) == ["cup"]
     [support] = read_supports(folder, "cup")
     assert support.label == "cup" and np.array_equal(support.mask, OBJECT)
-    assert support.source == "a.jpg: a.png (mask, 2 values, label cup)"
+    assert support.source == "a.jpg: a.png (mask, 2 values, label cup, 33 % marked)"
 
 
 def test_black_and_white_is_none_of_several_classes(folder):

@@ -48,8 +48,8 @@ def test_document(tmp_path):
     image = np.zeros((3, 4, 3), np.uint8)
     support = Support(Path("s/a.jpg"), image, MASK, "mask", "a.jpg: a.png (mask, 2 values)", None)
     segments = (
-        Segment.from_mask("cat", MASK, PROBABILITY),
-        Segment.from_mask("dog", np.zeros_like(MASK), PROBABILITY),
+        Segment.from_mask("cat", MASK, PROBABILITY, 1),
+        Segment.from_mask("dog", np.zeros_like(MASK), PROBABILITY, 2),
     )
     result = Result(Path("q.jpg"), (3, 4), segments, {"encode_query": 0.25, "decode": 0.5})
     write_results(tmp_path / "out/results.json", [result], {"cat": [support]}, MODEL)
@@ -77,6 +77,7 @@ def test_document(tmp_path):
                 "segments": [
                     {
                         "label": "cat",
+                        "value": 1,
                         "area": 3,
                         "bbox": [1, 1, 2, 2],
                         # Down the columns: 4 zeros, 2 ones, 1 zero, 1 one (1-2 = -1: 'O'), 4 zeros
@@ -85,6 +86,7 @@ def test_document(tmp_path):
                     },
                     {
                         "label": "dog",
+                        "value": 2,
                         "area": 0,
                         "score": None,
                         "bbox": None,

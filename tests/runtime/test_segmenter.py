@@ -26,6 +26,18 @@ def iou(found, truth):
     return (found & truth).sum() / (found | truth).sum()
 
 
+def test_an_answer_prints_what_there_is_without_its_values(segmenter, learn, photograph) -> None:
+    query, _ = photograph(GREEN, (30, 50), (90, 120))
+    states = {"red": learn(segmenter, RED), "green": learn(segmenter, GREEN)}
+    found = segmenter.segment(query, states, parts=False)
+    form = f"ClassMasks(probability {query.shape[:2]})"
+    printed = repr(found)
+    assert printed.startswith(f"Segmentation(classes={{'red': {form}, 'green': {form}}}, seconds=")
+    assert "array" not in printed
+    whole = repr(segmenter.segment(query, states).classes["red"])
+    assert f"first {query.shape[:2]}, supports (2, " in whole and "array" not in whole
+
+
 def test_what_is_not_wanted_is_not_computed(segmenter, learn, photograph, monkeypatch) -> None:
     states = {"red": learn(segmenter, RED), "green": learn(segmenter, GREEN)}
     query, _ = photograph(GREEN, (30, 50), (90, 120))

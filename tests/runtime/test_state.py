@@ -50,6 +50,11 @@ def test_saving_takes_the_name_as_it_is_and_never_leaves_a_half(tmp_path) -> Non
         make().save(tmp_path / "new")
 
 
+def test_a_state_prints_what_it_is_without_its_values() -> None:
+    assert repr(make(2)) == f"SupportState(2 shots, fused, bundle {'a' * 12})"
+    assert repr(make(1, fused=False)) == f"SupportState(1 shot, not fused, bundle {'a' * 12})"
+
+
 def test_adding_joins_the_shots_and_drops_what_was_fused() -> None:
     first, second = make(2), make(1, start=100.0)
     joined = first.add(second)

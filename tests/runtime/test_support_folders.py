@@ -49,6 +49,7 @@ def test_one_such_folder_among_classes(photograph, save, tmp_path):
     photograph("cat/Images/a.jpg")
     save("cat/Masks/a.png", MASK)
     assert list(read_support_classes(tmp_path)) == ["cat"]
+    assert "array" not in repr(read_supports(tmp_path))
 
 
 def test_annotations_in_any_capitals(photograph, tmp_path):
@@ -67,3 +68,35 @@ def test_annotations_in_any_capitals(photograph, tmp_path):
     xml.parent.rename(tmp_path / "Annotations")
     (tmp_path / "Annotations" / "all.json").write_text(json.dumps(coco))
     assert read_supports(tmp_path)[0].label == "dog"
+
+
+def test_values_of_masks_are_in_the_order_of_numbers(photograph, save, tmp_path):
+    """As text, 7 would come after 10, and the masks' numbers 1, 2 would mean 10, 7."""
+    photograph("all/a.jpg")
+    save("all/a.png", MASK * np.array([0, 0, 0, 10, 15, 17, 7, 0, 0, 0], np.uint8))
+    assert list(read_support_classes(tmp_path / "all")) == ["7", "10", "15", "17"]
+    for name in ("10", "9"):
+        photograph(f"each/{name}/a.jpg")
+        save(f"each/{name}/a.png", MASK)
+    assert list(read_support_classes(tmp_path / "each")) == ["9", "10"]
+    (tmp_path / "each" / "9").rename(tmp_path / "each" / "9a")
+    assert list(read_support_classes(tmp_path / "each")) == ["10", "9a"]
+
+
+@pytest.mark.parametrize(
+    ("pixels", "told"),
+    [
+        (20_000, "1 value, 100 %"),
+        (6_000, "2 values, 30 %"),
+        (114, "2 values, 0.57 %"),
+        (1, "2 values, less than 0.01 %"),
+    ],
+)
+def test_how_much_is_marked_is_told(pixels, told, save, tmp_path):
+    """A white or an inverted mask is seen by it."""
+    mask = np.zeros((200, 100), np.uint8)
+    mask.flat[:pixels] = 255
+    save("a.jpg", np.full((200, 100, 3), 90, np.uint8))
+    save("a.png", mask)
+    [support] = read_supports(tmp_path)
+    assert support.source == f"a.jpg: a.png (mask, {told} marked)"

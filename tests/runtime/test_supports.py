@@ -74,7 +74,7 @@ def test_mask_beside_the_photograph(tmp_path, name, value):
     np.testing.assert_array_equal(support.mask, BOX)
     assert support.image.shape == (8, 10, 3)
     assert (support.path, support.kind, support.label) == (tmp_path / "a.jpg", "mask", None)
-    assert support.source == f"a.jpg: {name.split('/')[-1]} (mask, 2 values)"
+    assert support.source == f"a.jpg: {name.split('/')[-1]} (mask, 2 values, 15 % marked)"
 
 
 def test_photographs_may_be_png(tmp_path):
@@ -110,12 +110,12 @@ def test_the_first_annotation_wins(tmp_path):
     ]
     sources = [(step(), read_supports(tmp_path)[0].source)[1] for step in steps]
     assert sources == [
-        "a.jpg: all.json (COCO, 1 filled box, label cat)",
-        "a.jpg: a.xml (Pascal VOC, 1 filled box, label cat)",
-        "a.jpg: a.png (mask, 2 values)",
-        "a.jpg: a.xml (Pascal VOC, 1 filled box, label cat)",
-        "a.jpg: a.json (labelme, 1 shape, label cat)",
-        "a.jpg: a_mask.png (mask, 2 values)",
+        "a.jpg: all.json (COCO, 1 filled box, label cat, 15 % marked)",
+        "a.jpg: a.xml (Pascal VOC, 1 filled box, label cat, 15 % marked)",
+        "a.jpg: a.png (mask, 2 values, 15 % marked)",
+        "a.jpg: a.xml (Pascal VOC, 1 filled box, label cat, 15 % marked)",
+        "a.jpg: a.json (labelme, 1 shape, label cat, 15 % marked)",
+        "a.jpg: a_mask.png (mask, 2 values, 15 % marked)",
     ]
 
 
@@ -148,7 +148,7 @@ def test_voc_layout_with_names(tmp_path):
     expected = BOX.copy()
     expected[0] = 255  # ignored pixels stay ignored
     np.testing.assert_array_equal(cat.mask, expected)
-    assert cat.source == "a.jpg: a.png (mask, 4 values, label cat)"
+    assert cat.source == "a.jpg: a.png (mask, 4 values, label cat, 15 % marked)"
     classes = read_support_classes(tmp_path)
     assert [(name, len(found)) for name, found in classes.items()] == [("cat", 1), ("dog", 2)]
 
@@ -233,21 +233,9 @@ def test_masks_as_boxes(tmp_path):
     np.testing.assert_array_equal(a.mask, expected)
     np.testing.assert_array_equal(b.mask, BOX)
     assert (a.kind, b.kind) == ("box", "box")
-    assert "turned into boxes" in a.source
+    # 11 pixels of 80 in the cross, 36 in its box.
+    assert a.source == "a.jpg: a.png (mask, 2 values, turned into boxes, 45 % marked)"
     assert "turned into boxes" not in b.source
-
-
-def test_exif_turns_the_photograph_and_the_mask_only_if_it_says_so(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    photo(tmp_path / "a.jpg", size=(8, 10), exif=exif)  # 10x8 once upright
-    mask(tmp_path / "a.png", BOX)
-    [support] = read_supports(tmp_path)
-    assert support.image.shape[:2] == support.mask.shape == (8, 10)
-    mask(tmp_path / "a.png", BOX.T)
-    assert "EXIF" in error(tmp_path, "8x10", "10x8").hint
-    Image.fromarray(np.rot90(BOX)).save(tmp_path / "a.png", exif=exif)
-    np.testing.assert_array_equal(read_supports(tmp_path)[0].mask, BOX)
 
 
 def test_unusable_masks_and_photographs(tmp_path):

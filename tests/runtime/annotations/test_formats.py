@@ -128,10 +128,10 @@ def test_errors_name_the_file(tmp_path, data, message):
     assert caught.value.hint
 
 
-def test_size_swapped_by_exif_gets_its_own_hint(tmp_path):
+def test_a_size_with_width_and_height_swapped_gets_its_own_hint(tmp_path):
     with pytest.raises(AnnotationError) as caught:
         parse(tmp_path, labelme(imageWidth=4, imageHeight=6))
-    assert "EXIF" in caught.value.hint
+    assert "by a quarter" in caught.value.hint
 
 
 def test_broken_json(tmp_path):

@@ -1,0 +1,118 @@
+"""Photographs are found: by file, folder or pattern, and what is none is told."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from arnet.runtime.errors import ImageError
+
+IMAGE_SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif", ".ppm")
+)
+"""File name endings (lower case) that are taken for photographs."""
+
+UNREADABLE_SUFFIXES = frozenset((".heic", ".heif", ".dng", ".cr2", ".cr3", ".nef", ".arw"))
+"""Endings of photographs that are not read; they are told, not passed over."""
+
+VIDEO_SUFFIXES = frozenset(
+    (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".3gp", ".mts")
+)
+"""Endings of videos, which are no photographs; they are told, too."""
+
+
+def find_images(pattern: str) -> list[Path]:
+    """Find photographs by file, folder or glob pattern.
+
+    A folder is not searched recursively (``folder/**/*.jpg`` is). Hidden files, ``__MACOSX`` and
+    everything without an image's suffix are ignored; a file named outright is taken as it is.
+
+    Args:
+        pattern: FILE | DIR | GLOB; ``~`` is the home folder.
+
+    Returns:
+        The paths, sorted, at least one.
+
+    Raises:
+        ImageError: if nothing is found, some are of a format that is not read (HEIC, raw) or
+            videos, or one is a link to nothing.
+    """
+    path = Path(pattern).expanduser()
+    if path.is_file():
+        return [path]
+    # Path.glob refuses absolute patterns.
+    matches = path.iterdir() if path.is_dir() else map(Path, glob.glob(str(path), recursive=True))  # noqa: PTH207
+    paths = list(matches)
+    found = _photographs(paths, pattern)
+    _check_videos(paths, found, pattern)
+    if found:
+        return found
+    if path.is_dir():
+        raise ImageError(
+            f"{pattern} holds no images.",
+            f"Images end in {', '.join(sorted(IMAGE_SUFFIXES))}. Sub-folders are searched with a"
+            f' pattern: "{path}/**/*.jpg".',
+        )
+    raise ImageError(
+        f"{pattern} matches no images.",
+        'Give a file, a folder or a quoted pattern such as "photos/*.jpg".',
+    )
+
+
+def images_in(folder: Path) -> list[Path]:
+    """Return the photographs directly in a folder, sorted by name.
+
+    Raises:
+        ImageError: if some are of a format that is not read (HEIC, raw), or one is a link to
+            nothing.
+    """
+    return _photographs(folder.iterdir(), str(folder))
+
+
+def is_image(path: Path) -> bool:
+    """Tell whether a path is a file that is meant as a photograph, by its name."""
+    return _has_image_name(path) and path.is_file()
+
+
+def _photographs(paths: Iterable[Path], place: str) -> list[Path]:
+    """The photographs among some paths, sorted; one that cannot be read is never passed over."""
+    shown = sorted(path for path in paths if not _is_hidden(path))
+    unread = [path for path in shown if path.suffix.lower() in UNREADABLE_SUFFIXES]
+    if unread:
+        raise ImageError(
+            f"{place} has {len(unread)} photographs of a format that is not read: {unread[0]}",
+            "Convert them to JPEG, or move them away.",
+        )
+    for path in shown:
+        if _has_image_name(path) and path.is_symlink() and not path.exists():
+            raise ImageError(
+                f"{path} is a link to {path.readlink()}, where there is no file.",
+                "Put the photograph there, or remove the link.",
+            )
+    return [path for path in shown if is_image(path)]
+
+
+def _check_videos(paths: Iterable[Path], photographs: Sequence[Path], place: str) -> None:
+    """Videos among what is to be segmented are not passed over, either."""
+    videos = sorted(
+        path
+        for path in paths
+        if path.suffix.lower() in VIDEO_SUFFIXES and not _is_hidden(path) and path.is_file()
+    )
+    if not videos:
+        return
+    hint = f"arnet infer takes a video with --video {videos[0]}."
+    if photographs:
+        only = photographs[0].with_name(f"*{photographs[0].suffix}")
+        hint += f" Give the photographs alone by a pattern, '{only}'."
+    number = "a video" if len(videos) == 1 else f"{len(videos)} videos"
+    raise ImageError(f"{place} has {number}, not only photographs: {videos[0]}", hint)
+
+
+def _has_image_name(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES and not _is_hidden(path)
+
+
+def _is_hidden(path: Path) -> bool:
+    return path.name.startswith(".") or "__MACOSX" in path.parts
