@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from arnet.cli import console
+from arnet.cli.next_steps import export_command
 from arnet.runtime import shipped
 
 if TYPE_CHECKING:
@@ -95,7 +96,8 @@ def train(
     with join_processes(settings.train.device) as process, console.progress_bar("losses") as bar:
         reporter = _Reporter(bar, process.first)
         try:
-            position = Trainer(settings, out, process, reporter, resume).run()
+            trainer = Trainer(settings, out, process, reporter, resume)
+            position = trainer.run()
         except KeyboardInterrupt:
             bar.stop()
             if process.first:
@@ -109,9 +111,11 @@ def train(
         console.out.print(
             f"trained {position.iteration} iterations in {minutes:.1f} minutes: {out / LAST}",
         )
+        measure = ("--data", settings.data.root, "--shots", 1)
         console.next_command(
-            *("arnet", "eval", "--checkpoint", out / LAST),
-            *("--data", settings.data.root, "--shots", 1),
+            *("arnet", "eval", "--checkpoint", out / LAST, *measure)
+            if trainer.contents.measurable
+            else export_command(out / LAST, Path(settings.data.root), most=0)
         )
 
 

@@ -14,6 +14,7 @@ from arnet.checkpoint import Checkpoint
 from arnet.config import Config
 from arnet.config_file import with_model
 from arnet.data import EvaluationEpisodes, SegmentationDataset
+from arnet.data.dataset import count_shots
 from arnet.evaluation.data import without_absent
 from arnet.evaluation.encoder import Annotation, Encoder
 from arnet.evaluation.evaluator import Scores, evaluate
@@ -240,7 +241,7 @@ def _notes(
     left_out = [c for c in dataset.classes if c not in classes]
     if left_out and not request.classes:
         counts = ", ".join(f"{dataset.class_names[c]} {len(dataset.by_class[c])}" for c in left_out)
-        notes.append(f"too few images for {request.shots} shots, left out: {counts}")
+        notes.append(f"too few images for {count_shots(request.shots)}, left out: {counts}")
     # A union calls its classes member/class.
     trained = {
         part
