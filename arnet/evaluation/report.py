@@ -32,6 +32,9 @@ from arnet.modeling import ARNet
 from arnet.runtime.errors import CheckpointError, ConfigError, DataError
 from arnet.version import __version__
 
+_FEW = 10
+"""Photographs of a class, below which a note tells how little a figure rests on."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -251,6 +254,13 @@ def _notes(
     seen = [dataset.class_names[c] for c in classes if dataset.class_names[c] in trained]
     if seen:
         notes.append(f"seen in training, so these are not few-shot figures: {', '.join(seen)}")
+    few = [c for c in classes if len(dataset.by_class[c]) < _FEW]
+    if few:
+        counts = ", ".join(f"{dataset.class_names[c]} {len(dataset.by_class[c])}" for c in few)
+        notes.append(
+            f"few photographs, so that these figures say little: {counts}; the deviation is over "
+            "draws of the same ones, not over others"
+        )
     if request.baseline and request.protocol.size == "original":
         side = config.data.image_size
         notes.append(
