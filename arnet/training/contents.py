@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from arnet.config import Config
 from arnet.data import SegmentationDataset
 from arnet.data.files import some
 from arnet.inputs import open_split
+from arnet.modeling import Backbone
 from arnet.runtime.errors import ArnetError
 
 _NAMED = 8
@@ -48,6 +50,17 @@ def contents_of(config: Config, training: SegmentationDataset) -> Contents:
             "and the rest in train.txt"
         )
     return Contents(tuple(lines), measurable)
+
+
+def cache_size(config: Config, backbone: Backbone, dataset: SegmentationDataset, views: int) -> str:
+    """How much the backbone's features of a data set take on the disk, in words."""
+    side = config.data.image_size
+    cells = math.ceil(side / config.model.backbone.output_stride) ** 2
+    of_a_view = 2 * backbone.channels * cells + side**2  # bfloat16, and the mask in bytes
+    images = len({image_id for image_id, _ in dataset.pairs})
+    size = images * views * of_a_view / 1e6
+    number = f"{size:.0f}" if size >= 10 else f"{size:.1f}"
+    return f"features of {_photographs(images)} are kept in {config.data.cache}: {number} MB"
 
 
 def _counts(dataset: SegmentationDataset) -> str:

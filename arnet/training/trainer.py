@@ -24,7 +24,7 @@ from arnet.modeling import ARNet, load_backbone_weights
 from arnet.runtime.errors import ConfigError
 from arnet.runtime.output import atomic_write, remove_leftovers
 from arnet.training.batches import Batch, EpisodeBatches
-from arnet.training.contents import Contents, contents_of
+from arnet.training.contents import Contents, cache_size, contents_of
 from arnet.training.distributed import Process
 from arnet.training.log import TrainingLog
 from arnet.training.optimization import Optimization
@@ -261,6 +261,9 @@ class Trainer:
         """The images of a data set; the first process fills the cache for all."""
         if not self.process.first:
             self.process.wait()
+        elif self.config.data.cache:
+            views = self.config.data.cache_views if augmented else 1
+            self.reporter.message(cache_size(self.config, self.model.backbone, dataset, views))
         source = open_source(
             self.config, dataset, self.model.backbone, augmented, self.reporter.caching
         )
