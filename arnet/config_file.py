@@ -18,6 +18,13 @@ _LISTED = {"members": MemberConfig, "stages": StageConfig}
 """Sections of which a key takes several."""
 
 
+_RANGES = {
+    "shots": "shots: [1, 5] draws from 1 to 5 for each batch, [1, 1] is always one",
+    "scale_range": "scale_range: [0.9, 1.5]",
+}
+"""Keys whose value is a pair, and how it is written."""
+
+
 def load_config(
     path: Path | None = None, overrides: Iterable[str] = (), base: Config | None = None
 ) -> Config:
@@ -162,6 +169,14 @@ def _explain(error: ValidationError, source: str) -> ConfigError:
         hint = f"the keys there are: {', '.join(known)}" if known else ""
         return ConfigError(f"{source} has the unknown key '{place}'", hint)
     hint = "see arnet/config.py for every key, its type and its default"
+    # Pydantic calls the second of a pair that has one number a key, "shots.1".
+    for key, example in _RANGES.items():
+        if key in first["loc"] and first["type"] in ("missing", "too_long", "tuple_type"):
+            place = place.partition(key)[0] + key
+            return ConfigError(
+                f"{source}: '{place}' is {first['input']!r}, not two numbers",
+                f"it is a range, least and most: {example}",
+            )
     if first["type"] == "missing":
         return ConfigError(f"{source} lacks '{place}'", hint)
     # A contradiction between values says itself which; elsewhere the value is what is wrong.

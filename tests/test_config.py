@@ -255,3 +255,13 @@ def test_an_empty_override_is_an_empty_text():
 @pytest.mark.parametrize("text", ["2012", "null", "a: b", "📷photos", "a\x85b", "long " * 50 + "x"])
 def test_an_override_of_text_keeps_it_as_it_is(text):
     assert load_config(None, [text_override("data.root", text)]).data.root == text
+
+
+@pytest.mark.parametrize("value", ["[3]", "3", "[1, 2, 3]"])
+def test_a_range_that_is_no_pair_is_told_how_to_be_written(value):
+    """Not as the key "shots.1", which it lacks."""
+    with pytest.raises(ConfigError, match=r"'train\.stages\.0\.shots' is .*3.*, not two") as caught:
+        load_config(None, [f"train.stages=[{{iterations: 5, shots: {value}}}]"])
+    assert "least and most: shots: [1, 5]" in caught.value.hint
+    with pytest.raises(ConfigError, match=r"'data\.augment\.scale_range' is"):
+        load_config(None, [f"data.augment.scale_range={value.replace('3', '2, 2, 2')}"])

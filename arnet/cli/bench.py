@@ -246,8 +246,7 @@ def _contenders(
 
     found = [Contender("bundle", partial(Segmenter.load, bundle.path, engine, threads))]
     if names and checkpoint is not None:
-        console.need_torch()
-        console.need("onnx", "onnxscript", "onnxruntime", extra="export")
+        console.need_export()
         from arnet.export.references import contender
         from arnet.export.torch_kernels import Options, ablations
 

@@ -131,13 +131,26 @@ def progress_bar(*extra: str) -> Iterator[Progress]:
         yield progress
 
 
-def need_torch() -> None:
+def need_torch(extra: str = "train") -> None:
     """Check that the ``train`` extra is installed.
+
+    Args:
+        extra: what the error says to install: an extra that brings those of ``train``, too.
 
     Raises:
         MissingDependencyError: it is not.
     """
-    need("torch", "torchvision", "safetensors", "pydantic", "yaml", extra="train")
+    need("torch", "torchvision", "safetensors", "pydantic", "yaml", extra=extra)
+
+
+def need_export() -> None:
+    """Check that the ``export`` extra is installed, which contains ``train``: one install does.
+
+    Raises:
+        MissingDependencyError: it is not.
+    """
+    need_torch("export")
+    need("onnx", "onnxscript", "onnxruntime", extra="export")
 
 
 def need(*modules: str, extra: str) -> None:

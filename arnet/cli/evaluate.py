@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from arnet.cli import console
+from arnet.cli.next_steps import export_command
 from arnet.runtime import shipped
 
 
@@ -171,10 +172,13 @@ def evaluate(
     _show(result)
     if json is not None:
         console.out.print(f"\nWritten to {json}")
-    console.next_command(
-        *("arnet", "infer", "--checkpoint", checkpoint),
-        *("--support", "examples/horse", "--query", "examples/queries"),
-    )
+    if checkpoint.is_file() and settings.data.kind == loaded.config.data.kind == "folder":
+        most = 0 if classes or fold is not None else max(result["pairs"].values())
+        words = export_command(checkpoint, Path(data), most)
+    else:
+        support_and_query = ("--support", "examples/horse", "--query", "examples/queries")
+        words = ("arnet", "infer", "--checkpoint", checkpoint, *support_and_query)
+    console.next_command(*words)
 
 
 def _show(result: dict[str, Any]) -> None:

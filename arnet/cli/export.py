@@ -123,8 +123,7 @@ def export(
         --support examples/horse --support examples/dog --out bundle
     """
     console.check_files(json)
-    console.need_torch()
-    console.need("onnx", "onnxscript", "onnxruntime", extra="export")
+    console.need_export()
     from arnet.checkpoint import load_checkpoint
     from arnet.export.bundle import check_place
     from arnet.export.exporter import ExportOptions, export_bundle
@@ -202,8 +201,7 @@ def parity(
         --support examples/horse
     """
     console.check_files(json)
-    console.need_torch()
-    console.need("onnx", "onnxscript", "onnxruntime", extra="export")
+    console.need_export()
     from arnet.checkpoint import load_checkpoint
     from arnet.export.exporter import judge
     from arnet.export.stages import factorise

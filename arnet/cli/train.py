@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from arnet.cli import console
+from arnet.cli.next_steps import export_command
+from arnet.cli.pace import Pace
 from arnet.runtime import shipped
 
 if TYPE_CHECKING:
@@ -54,8 +56,10 @@ def train(
     r"""Train on episodes of a data set.
 
     Writes config.yaml, log.jsonl, tensorboard/, checkpoint.safetensors (the last
-    one), best.safetensors and state.safetensors, from which --resume continues:
-    a killed training loses at most train.save_every iterations.
+    one) and state.safetensors, from which --resume continues: a killed training
+    loses at most train.save_every iterations. best.safetensors, the one that
+    validated best in the last stage, is there only where train.validate_every is
+    not 0; a fine-tuning (--init without --config) does not validate.
 
     Examples:
       arnet train --config configs/pascal-part.yaml --data .data --fold 2 \
@@ -95,7 +99,8 @@ def train(
     with join_processes(settings.train.device) as process, console.progress_bar("losses") as bar:
         reporter = _Reporter(bar, process.first)
         try:
-            position = Trainer(settings, out, process, reporter, resume).run()
+            trainer = Trainer(settings, out, process, reporter, resume)
+            position = trainer.run()
         except KeyboardInterrupt:
             bar.stop()
             if process.first:
@@ -105,24 +110,30 @@ def train(
                 console.next_command("arnet", "train", *again)
             raise typer.Exit(130) from None
     if process.first:
-        minutes = position.seconds / 60
+        took = f"{position.iteration} iterations in {position.seconds / 60:.1f} minutes"
+        nothing_left = trainer.start.iteration == position.iteration
         console.out.print(
-            f"trained {position.iteration} iterations in {minutes:.1f} minutes: {out / LAST}",
+            f"nothing left to do: {out} is trained to its end, {took}: {out / LAST}"
+            if nothing_left
+            else f"trained {took}: {out / LAST}"
         )
+        measure = ("--data", settings.data.root, "--shots", 1)
         console.next_command(
-            *("arnet", "eval", "--checkpoint", out / LAST),
-            *("--data", settings.data.root, "--shots", 1),
+            *("arnet", "eval", "--checkpoint", out / LAST, *measure)
+            if trainer.contents.measurable
+            else export_command(out / LAST, Path(settings.data.root), most=0)
         )
 
 
 class _Reporter:
-    """Shows a training as progress bars and lines."""
+    """Shows a training as progress bars and lines; as lines alone where there is no terminal."""
 
     def __init__(self, bar: Progress, shown: bool) -> None:
         self._bar = bar
         self._shown = shown
         self._caching: TaskID | None = None
         self._training: TaskID | None = None
+        self._pace = Pace()
 
     def message(self, text: str) -> None:
         if self._shown:
@@ -132,7 +143,10 @@ class _Reporter:
         if self._shown and total:
             if self._caching is None:
                 self._caching = self._bar.add_task("caching features", total=total, losses="")
+                self._pace = Pace(done)
             self._bar.update(self._caching, completed=done, total=total)
+            if self._bar.disable and self._pace.due(done, total):
+                self.message(f"cached {done} of {total} photographs{self._pace.left(done, total)}")
             if done == total:
                 self._bar.remove_task(self._caching)
                 self._caching = None
@@ -143,5 +157,9 @@ class _Reporter:
                 self._training = self._bar.add_task("training", total=total, losses="")
                 # Time left is counted from here, not from iterations of an earlier run.
                 self._bar.update(self._training, completed=iteration - 1)
+                self._pace = Pace(iteration - 1)
             shown = " ".join(f"{name} {value:.3f}" for name, value in losses.items())
             self._bar.update(self._training, completed=iteration, losses=shown)
+            if self._bar.disable and self._pace.due(iteration, total):
+                left = self._pace.left(iteration, total)
+                self.message(f"iteration {iteration} of {total}: {shown}{left}")

@@ -109,6 +109,11 @@ class SegmentationDataset:
         return tuple(c for c in self.classes if len(self.by_class[c]) >= images)
 
 
+def count_shots(shots: int) -> str:
+    """Shots in words: ``1 shot``, ``5 shots``."""
+    return f"{shots} shot" + ("" if shots == 1 else "s")
+
+
 def interleaved_fold(class_ids: Sequence[int], fold: int, folds: int) -> tuple[int, ...]:
     """Every ``folds``-th class beginning with number ``fold``, the COCO-20i way.
 

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from arnet.data.dataset import SegmentationDataset
+from arnet.data.dataset import SegmentationDataset, count_shots
 from arnet.runtime.errors import DataError
 
 Sampling = Literal["class", "image"]
@@ -205,13 +205,25 @@ def _checked_classes(
         counts = ", ".join(f"{c} {dataset.class_names[c]} {n}" for c, n in short.items())
         enough = ",".join(dataset.class_names[c] for c in dataset.classes_with(shots + 1))
         raise DataError(
-            f'{shots} shots need {shots + 1} images of each class; "{dataset.name}" has fewer of: '
-            f"{counts}",
-            f"take fewer shots, or only classes with enough images: --classes {enough}"
-            if enough
-            else "take fewer shots; no class has images enough for these",
+            f"{count_shots(shots)} need{'s' if shots == 1 else ''} {shots + 1} images of each "
+            f'class; "{dataset.name}" has fewer of: {counts}',
+            _enough(shots, enough, max(map(len, dataset.by_class.values()))),
         )
     return chosen
+
+
+def _enough(shots: int, classes: str, most: int) -> str:
+    """What to do where shots are too many: these classes have enough, ``most`` is the largest."""
+    if most < 2:
+        return (
+            "even one shot takes two photographs of a class, one as the support of the other: add "
+            "photographs, or name more of them in val.txt and the rest in train.txt (without "
+            "these lists, a plain folder keeps every fifth photograph for validation)"
+        )
+    if not classes:
+        return f"take fewer shots, at most {most - 1}: no class has images enough for these"
+    fewer = "" if shots == 1 else "take fewer shots, or "
+    return f"{fewer}take only classes with enough images: --classes {classes}"
 
 
 def _chances(dataset: SegmentationDataset, classes: Sequence[int]) -> np.ndarray | None:

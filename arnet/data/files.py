@@ -56,6 +56,15 @@ class FileSource:
         )
 
 
+def require_folder(root: Path) -> None:
+    """Raises DataError where there is no such folder, before anything is missed in it."""
+    if not root.is_dir():
+        raise DataError(
+            f"{root} is a file" if root.exists() else f"there is no folder {root}",
+            "name the folder that holds the data: --data DIR, or data.root",
+        )
+
+
 def require_files(what: str, paths: Sequence[Path], hint: str) -> None:
     """Raises DataError that counts and names the files that are missing."""
     missing = [path.name for path in paths if not path.is_file()]

@@ -16,7 +16,14 @@ from arnet.data.dataset import (
     check_split,
     interleaved_fold,
 )
-from arnet.data.files import FileSource, read_lines, require_equal_sizes, require_files, some
+from arnet.data.files import (
+    FileSource,
+    read_lines,
+    require_equal_sizes,
+    require_files,
+    require_folder,
+    some,
+)
 from arnet.data.scan import AreaFilter
 from arnet.runtime.annotations.common import IGNORE
 from arnet.runtime.errors import DataError
@@ -72,6 +79,7 @@ def folder(
     """
     check_split(split)
     root = Path(root)
+    require_folder(root)
     class_names = read_classes(root / "classes.txt")
     novel_classes = _novel_classes(class_names, fold, folds, held_out)
     images = _find_images(root / "images")

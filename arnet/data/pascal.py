@@ -18,7 +18,7 @@ from arnet.data.dataset import (
     check_fold,
     check_split,
 )
-from arnet.data.files import FileSource, read_lines, require_files
+from arnet.data.files import FileSource, read_lines, require_files, require_folder
 from arnet.data.scan import GridFilter
 from arnet.runtime.errors import DataError, MissingDependencyError, install
 from arnet.runtime.images import image_size
@@ -142,6 +142,13 @@ def find_voc(root: Path) -> Path:
     for folder in (root, root / "VOC2012", root / "VOCdevkit" / "VOC2012"):
         if (folder / "JPEGImages").is_dir():
             return folder
+    if (root / "images").is_dir() and (root / "masks").is_dir():
+        raise DataError(
+            f"{root} holds no PASCAL VOC 2012, but images/ and masks/: a plain folder",
+            "say so: arnet eval with --kind folder, arnet train with data.kind=folder, or with "
+            "--init arnet-r50 and without --config, which fine-tunes on a plain folder",
+        )
+    require_folder(root)
     raise DataError(
         f"{root} holds no PASCAL VOC 2012: no folder VOCdevkit/VOC2012/JPEGImages",
         "give the folder that holds VOCdevkit, or make it with arnet.data.pascal.prepare_pascal",

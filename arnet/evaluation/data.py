@@ -10,6 +10,7 @@ from typing import Any
 from arnet.checkpoint import Checkpoint
 from arnet.config import Config
 from arnet.config_file import config_from_dict, config_to_dict
+from arnet.data.files import require_folder
 from arnet.data.folder import read_classes
 from arnet.inputs import check_fold
 from arnet.runtime.errors import DataError
@@ -53,6 +54,7 @@ def without_absent(config: Config, classes: Sequence[str]) -> Config:
     data = config.data
     if data.kind != "folder" or not data.held_out:
         return config
+    require_folder(Path(data.root))
     names = read_classes(Path(data.root) / "classes.txt").values()
     absent = [name for name in data.held_out if name not in names]
     if not absent:

@@ -14,6 +14,7 @@ from arnet.checkpoint import Checkpoint
 from arnet.config import Config
 from arnet.config_file import with_model
 from arnet.data import EvaluationEpisodes, SegmentationDataset
+from arnet.data.dataset import count_shots
 from arnet.evaluation.data import without_absent
 from arnet.evaluation.encoder import Annotation, Encoder
 from arnet.evaluation.evaluator import Scores, evaluate
@@ -30,6 +31,9 @@ from arnet.inputs import Progress, open_source, open_split
 from arnet.modeling import ARNet
 from arnet.runtime.errors import CheckpointError, ConfigError, DataError
 from arnet.version import __version__
+
+_FEW = 10
+"""Photographs of a class, below which a note tells how little a figure rests on."""
 
 
 @dataclass(frozen=True)
@@ -240,7 +244,7 @@ def _notes(
     left_out = [c for c in dataset.classes if c not in classes]
     if left_out and not request.classes:
         counts = ", ".join(f"{dataset.class_names[c]} {len(dataset.by_class[c])}" for c in left_out)
-        notes.append(f"too few images for {request.shots} shots, left out: {counts}")
+        notes.append(f"too few images for {count_shots(request.shots)}, left out: {counts}")
     # A union calls its classes member/class.
     trained = {
         part
@@ -250,6 +254,13 @@ def _notes(
     seen = [dataset.class_names[c] for c in classes if dataset.class_names[c] in trained]
     if seen:
         notes.append(f"seen in training, so these are not few-shot figures: {', '.join(seen)}")
+    few = [c for c in classes if len(dataset.by_class[c]) < _FEW]
+    if few:
+        counts = ", ".join(f"{dataset.class_names[c]} {len(dataset.by_class[c])}" for c in few)
+        notes.append(
+            f"few photographs, so that these figures say little: {counts}; the deviation is over "
+            "draws of the same ones, not over others"
+        )
     if request.baseline and request.protocol.size == "original":
         side = config.data.image_size
         notes.append(

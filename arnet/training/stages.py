@@ -10,6 +10,7 @@ from torch import nn
 
 from arnet.config import Config, StageConfig, TrainConfig
 from arnet.data import SegmentationDataset
+from arnet.data.dataset import count_shots
 from arnet.modeling import ARNet
 from arnet.runtime.errors import ConfigError, DataError
 
@@ -62,8 +63,9 @@ def place_stages(config: Config, dataset: SegmentationDataset) -> list[Stage]:
         classes = dataset.classes_with(most + 1)
         if not classes:
             raise DataError(
-                f"no class of {dataset.name} has the {most + 1} images that {most} shots need",
-                "add images, or lower the shots of train.stages",
+                f"no class of {dataset.name} has the {most + 1} images that {count_shots(most)} "
+                + ("needs" if most == 1 else "need"),
+                "add images" + (", or lower the shots of train.stages" if most > 1 else ""),
             )
         stages.append(Stage(number, stage, start, classes))
         start += stage.iterations

@@ -17,12 +17,14 @@ from arnet.checkpoint import save_checkpoint
 from arnet.config import Config
 from arnet.config_file import config_to_dict
 from arnet.data import SegmentationDataset, TrainingEpisodes
+from arnet.data.dataset import count_shots
 from arnet.devices import PRECISIONS
 from arnet.inputs import InputSource, open_source, open_split
 from arnet.modeling import ARNet, load_backbone_weights
 from arnet.runtime.errors import ConfigError
 from arnet.runtime.output import atomic_write, remove_leftovers
 from arnet.training.batches import Batch, EpisodeBatches
+from arnet.training.contents import Contents, cache_size, contents_of
 from arnet.training.distributed import Process
 from arnet.training.log import TrainingLog
 from arnet.training.optimization import Optimization
@@ -93,8 +95,6 @@ class Trainer:
         self.config, self.out, self.process, self.reporter = config, out, process, reporter
         self.saved = self._open_folder(resume)
         self.dataset = open_split(config, "train")
-        if self.dataset.note and process.first:
-            reporter.message(self.dataset.note)
         self.stages = place_stages(config, self.dataset)
         validation = open_validation(config, self.dataset) if train.validate_every else None
         torch.manual_seed(train.seed)
@@ -105,6 +105,9 @@ class Trainer:
         self.model.to(process.device)
         if process.first:
             self._write_config()  # before the long work: the folder may not be writable
+        self.contents = contents_of(config, self.dataset) if process.first else Contents()
+        for line in self.contents.lines:
+            reporter.message(line)
         self.source = self._open(self.dataset, augmented=True)
         self.validation: tuple[SegmentationDataset, InputSource] | None = None
         if validation is not None:
@@ -156,7 +159,7 @@ class Trainer:
                 f"{self.dataset.class_names[c]} ({len(self.dataset.by_class[c])})" for c in left_out
             )
             self.reporter.message(
-                f"too few images for {stage.config.shots[1]} shots, not trained on: {names}"
+                f"too few images for {count_shots(stage.config.shots[1])}, not trained on: {names}"
             )
 
     def _batches(self, stage: Stage, iteration: int) -> Iterator[Batch]:
@@ -258,6 +261,9 @@ class Trainer:
         """The images of a data set; the first process fills the cache for all."""
         if not self.process.first:
             self.process.wait()
+        elif self.config.data.cache:
+            views = self.config.data.cache_views if augmented else 1
+            self.reporter.message(cache_size(self.config, self.model.backbone, dataset, views))
         source = open_source(
             self.config, dataset, self.model.backbone, augmented, self.reporter.caching
         )

@@ -6,6 +6,7 @@ import torch
 
 from arnet.config import Config
 from arnet.data import EvaluationEpisodes, SegmentationDataset
+from arnet.data.dataset import count_shots
 from arnet.evaluation.encoder import Encoder
 from arnet.evaluation.evaluator import evaluate
 from arnet.evaluation.predictors import ARNetPredictor
@@ -26,7 +27,7 @@ def open_validation(config: Config, training: SegmentationDataset) -> Segmentati
     if not dataset.classes_with(most + 1):
         raise DataError(
             f"no class of {dataset.name} has the {most + 1} images that validating with "
-            f"{most} shots needs",
+            f"{count_shots(most)} needs",
             "add validation images, or set train.validate_every=0",
         )
     return dataset

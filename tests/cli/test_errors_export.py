@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,6 +32,18 @@ def refused(fails, trained: Path, examples: Path, tmp_path: Path) -> Refused:
         return message
 
     return refused
+
+
+@pytest.mark.parametrize("missing", ["torch", "onnx"])
+@pytest.mark.parametrize("command", ["export", "parity"])
+def test_one_command_installs_all_that_is_missing(
+    missing: str, command: str, fails: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``.[export]`` brings torch, too: not one command for torch and a second one for onnx."""
+    monkeypatch.setitem(sys.modules, missing, None)
+    bundle = ["bundle"] if command == "parity" else []
+    message = fails(command, *bundle, "--checkpoint", "c")
+    assert f"needs {missing}" in message and "pip install '.[export]'" in message
 
 
 def test_no_photographs(refused: Refused) -> None:

@@ -58,7 +58,29 @@ def test_a_table_a_json_file_and_the_next_command(
     assert ["ring", "2"] in [line.split()[:2] for line in lines]
     assert "not a benchmark of the paper" in out
     assert f"Written to {tmp_path / 'result.json'}" in out
-    assert lines[-1].startswith(f"Next: arnet infer --checkpoint {trained} --support")
+    # Trained on a plain folder: a bundle of it comes next.
+    bundle = trained.parent / "bundle"
+    export = f"Next: arnet export --checkpoint {trained} --support {tmp_path / 'data'}"
+    assert lines[-1] == f"{export} --out {bundle}"
+
+
+def test_the_next_command_without_a_folder_of_ones_own_takes_the_examples(
+    run, checkpoint: Path, data: Path
+) -> None:
+    """The checkpoint was trained on PASCAL."""
+    quick = ("--episodes", 2, "--seeds", 1)
+    finished = run("eval", "--checkpoint", checkpoint, "--data", data, "--kind", "folder", *quick)
+    last = finished.out.splitlines()[-1]
+    assert last.startswith(f"Next: arnet infer --checkpoint {checkpoint} --support examples/horse")
+
+
+def test_with_photographs_enough_the_bundle_is_compared_on_those_of_the_validation(
+    data: Path, trained: Path
+) -> None:
+    from arnet.cli.next_steps import export_command
+
+    assert ("--data", data) == export_command(trained, data, 6)[4:6]
+    assert ("--support", data) == export_command(trained, data, 5)[4:6]
 
 
 def test_the_json_holds_what_is_needed_to_repeat_it(evaluate: Evaluate) -> None:

@@ -77,7 +77,13 @@ def test_a_training_leaves_a_checkpoint_a_log_and_the_next_command(
     assert "trained 6 iterations" in finished.out
     last = f"Next: arnet eval --checkpoint '{out}/checkpoint.safetensors' --data {data} --shots 1"
     assert finished.out.splitlines()[-1] == last
-    assert finished.err == ""  # no progress bar where there is no terminal
+    # No progress bar where there is no terminal, but lines.
+    first, second, *steps = finished.err.splitlines()
+    assert first == "training on 16 photographs (disc 8, ring 8)"
+    assert second == "kept for validation: 4 photographs (disc 2, ring 2)"
+    assert [line.split(":")[0] for line in steps] == [f"iteration {n} of 6" for n in range(1, 7)]
+    assert all(" q2 0." in line or " q2 1." in line for line in steps)
+    assert steps[2].endswith(" minutes left") and not steps[-1].endswith(" left")
 
 
 def test_overrides_and_options_change_the_configuration(
@@ -167,6 +173,22 @@ def test_a_folder_that_holds_a_training_is_not_written_over(
     assert (out / "checkpoint.safetensors").read_bytes() == before
 
 
+def test_a_finished_training_is_told_to_be_so_and_not_trained_again(
+    train: Train, run, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    train(out, "train.stages=[{iterations: 1}]")
+    resumed = run("train", "--out", out, "--resume")
+    assert resumed.code == 0, resumed.err
+    assert f"nothing left to do: {out} is trained to its end, 1 iterations in" in resumed.out
+    assert "\ntrained" not in "\n" + resumed.out and "iteration 1" not in resumed.err
+
+
+def test_the_help_says_when_a_best_checkpoint_is_written(run) -> None:
+    told = " ".join(run("train", "--help").out.replace("│", " ").split())
+    assert "best.safetensors" in told and "only where train.validate_every is not 0" in told
+
+
 def test_init_starts_from_the_weights_of_a_checkpoint(
     train: Train, checkpoint: Path, tmp_path: Path
 ) -> None:
@@ -243,8 +265,11 @@ def test_a_fine_tuning_killed_before_its_first_checkpoint_starts_from_the_same_w
 
 def test_a_cache_of_features_is_filled_once(train: Train, tmp_path: Path) -> None:
     options = [f"data.cache={tmp_path / 'cache'}", "data.cache_views=1"]
-    train(tmp_path / "one", *options, "train.stages=[{iterations: 1}]")
+    told = train(tmp_path / "one", *options, "train.stages=[{iterations: 1}]").err
+    assert f"features of 16 photographs are kept in {tmp_path / 'cache'}: 1.1 MB" in told
+    assert "cached 8 of 16 photographs" in told
     cached = {p: p.stat().st_mtime_ns for p in (tmp_path / "cache").rglob("*.safetensors")}
     assert len(cached) == 16
+    assert sum(p.stat().st_size for p in cached) == pytest.approx(1.1e6, rel=0.05)
     train(tmp_path / "two", *options, "train.stages=[{iterations: 1}]")
     assert cached == {p: p.stat().st_mtime_ns for p in (tmp_path / "cache").rglob("*.safetensors")}

@@ -152,8 +152,13 @@ def test_two_photographs_of_one_name(root, write_png):
 
 
 def test_missing_folder_and_classes(root, tmp_path):
-    with pytest.raises(DataError, match=r"classes\.txt is missing"):
+    with pytest.raises(DataError, match=r"there is no folder .*nowhere"):
         folder(tmp_path / "nowhere")
+    with pytest.raises(DataError, match=r"classes\.txt is a file"):
+        folder(tmp_path / "classes.txt")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"classes\.txt is missing"):
+        folder(tmp_path / "empty")
     (root / "images").rename(root / "pictures")
     with pytest.raises(DataError, match="images is missing"):
         folder(root)

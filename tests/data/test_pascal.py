@@ -68,8 +68,19 @@ def test_missing_parts_are_named(voc, tmp_path):
     (voc / "SegmentationClass" / "t2.png").unlink()
     with pytest.raises(DataError, match=r"1 masks of train\.txt are missing: t2\.png"):
         pascal(tmp_path, annotations="voc")
-    with pytest.raises(DataError, match="holds no PASCAL VOC 2012"):
+    with pytest.raises(DataError, match=r"there is no folder .*nowhere"):
         pascal(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="holds no PASCAL VOC 2012"):
+        pascal(voc / "ImageSets")
+
+
+def test_a_plain_folder_is_recognised(tmp_path):
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(DataError, match="images/ and masks/: a plain folder") as caught:
+        pascal(tmp_path)
+    for way in ("--kind folder", "data.kind=folder", "--init arnet-r50"):
+        assert way in caught.value.hint
 
 
 def test_in_a_union_the_masks_of_voc_alone_will_do(voc, tmp_path, make_config):

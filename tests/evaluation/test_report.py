@@ -94,9 +94,20 @@ def test_classes_with_too_few_images_are_left_out_and_told(checkpoint, shapes, m
         run(checkpoint, shots=99)
 
 
+def test_figures_of_a_few_photographs_are_said_to_be_so(checkpoint, monkeypatch):
+    result = run(checkpoint, classes=("disc", "bar"))
+    few = ", ".join(f"{name} {count}" for name, count in result["pairs"].items())
+    assert result["notes"][-1].startswith(
+        f"few photographs, so that these figures say little: {few};"
+    )
+    assert "draws of the same ones" in result["notes"][-1]
+    monkeypatch.setattr(report, "_FEW", min(result["pairs"].values()))
+    assert not any("few photographs" in note for note in run(checkpoint)["notes"])
+
+
 def test_classes_seen_in_training_are_told(checkpoint):
     seen = replace(checkpoint, info={"trained_classes": ["disc", "ring"]})
-    (_, note) = run(seen)["notes"]
+    (_, note, *_) = run(seen)["notes"]
     assert note.startswith("seen in training") and note.endswith("disc")
 
 

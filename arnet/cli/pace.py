@@ -1,0 +1,39 @@
+"""When long work says a line where no progress bar can be shown, such as in a log file."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+_LONG = 300.0
+"""Seconds without a line that look as if nothing went on."""
+
+
+class Pace:
+    """Counts what is done: a line for every tenth, and one where nothing was said for minutes."""
+
+    def __init__(self, done: int = 0, clock: Callable[[], float] = time.monotonic) -> None:
+        """Begin.
+
+        Args:
+            done: what was there before, which took no time of this run.
+            clock: seconds.
+        """
+        self._first = self._told = done
+        self._clock = clock
+        self._began = self._spoke = clock()
+
+    def due(self, done: int, total: int) -> bool:
+        """Whether a line is to be said now; if so, it counts as said."""
+        tenth = 10 * done // total > 10 * self._told // total
+        if done > self._told and (tenth or self._clock() - self._spoke >= _LONG):
+            self._told, self._spoke = done, self._clock()
+            return True
+        return False
+
+    def left(self, done: int, total: int) -> str:
+        """The time left in words, with a comma before; nothing at the end."""
+        if done == total or done == self._first:
+            return ""
+        seconds = (self._clock() - self._began) / (done - self._first) * (total - done)
+        return f", {seconds / 60:.1f} minutes left"
