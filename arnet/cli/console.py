@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -19,6 +20,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
 
 from arnet.runtime.errors import (
     ArnetError,
@@ -51,6 +53,16 @@ def next_command(*words: object) -> None:
 def next_is_to_view(path: Path) -> None:
     """The last line of a command that made pictures: how to look at them."""
     next_command({"darwin": "open", "win32": "start"}.get(sys.platform, "xdg-open"), path)
+
+
+def show_table(table: Table) -> None:
+    """Print a table; where there is no terminal, as wide as it wants to be, so that none wraps."""
+    place = out
+    if not out.is_terminal:
+        wanted = Measurement.get(out, out.options.update(max_width=1000), table).maximum
+        width = max(out.width, wanted)
+        place = Console(file=out.file, width=width, markup=False, emoji=False, highlight=False)
+    place.print(table)
 
 
 def split_words(text: str) -> tuple[str, ...]:

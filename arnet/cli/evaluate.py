@@ -212,7 +212,7 @@ def _show(result: dict[str, Any]) -> None:
         table.add_row(
             f"  {name}", str(count), *(figure(score["per_class"].get(name)) for score in scores)
         )
-    console.out.print(table)
+    console.show_table(table)
     if result["paper"]:
         console.out.print("paper: ARNet's mean of the four splits")
     for note in result["notes"]:

@@ -189,7 +189,7 @@ def segment_photographs(
                 "" if segment.score is None else f"{segment.score:.2f}",
                 f"{result.seconds['total']:.2f}",
             )
-    console.out.print(table)
+    console.show_table(table)
     console.out.print(f"\nWritten to {out}: masks, overlays and results.json")
     # Of several classes, the scores add up: a picture that shows all of them tells the most.
     best = max(results, key=lambda result: sum(segment.score or 0 for segment in result.segments))
@@ -221,7 +221,7 @@ def segment_video(
     console.out.print(
         f"{video.name}: {result.frames} frames, {result.seconds['total']:.3f} seconds each",
     )
-    console.out.print(table)
+    console.show_table(table)
     for note in result.notes:
         console.out.print(f"note: {note}", style="yellow")
     overlay = out / f"{video.stem}_overlay.mp4"

@@ -29,7 +29,8 @@ def export_command(checkpoint: Path, root: Path, most: int) -> tuple[object, ...
 
 def _all_marked(root: Path) -> bool:
     """Whether every photograph has a mask that marks something, as support folders need."""
-    from arnet.runtime.images import images_in, read_mask
+    from arnet.runtime.finding import images_in
+    from arnet.runtime.images import read_mask
 
     masks = (root / "masks" / f"{path.stem}.png" for path in images_in(root / "images"))
     return all(mask.is_file() and read_mask(mask).any() for mask in masks)

@@ -27,7 +27,7 @@ def show_parity(parity: Parity, json: Path | None) -> None:
             *(f"{value:.2g}" for value in (stage.largest, stage.p99, stage.scale)),
         )
     console.out.print(f"{parity.precision}, differences from the model:")
-    console.out.print(table)
+    console.show_table(table)
     bounds = parity.bounds
     most = "" if bounds.probability is None else f" (at most {bounds.probability:g})"
     together = "-" if parity.together is None else f"{100 * parity.together:.4f} %"
