@@ -56,12 +56,18 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture
 def fails(run: Run) -> Callable[..., str]:
-    """Runs a command that must end with code 2, ``error:`` and ``hint:``; returns stderr."""
+    """Runs a command that must end with code 2, ``error:`` and ``hint:``; returns stderr.
 
-    def fails(*arguments: object) -> str:
+    Nothing stands before them, unless the work has ``begun`` and was told of.
+    """
+
+    def fails(*arguments: object, begun: bool = False) -> str:
         finished = run(*arguments)
         assert finished.code == 2, finished
-        first, *rest = finished.err.splitlines()
+        lines = finished.err.splitlines()
+        while begun and not lines[0].startswith("error: "):
+            del lines[0]
+        first, *rest = lines
         assert first.startswith("error: ")
         assert rest and rest[0].startswith("hint: ")
         assert "Traceback" not in finished.err + finished.out
@@ -219,8 +225,9 @@ def train_fails(fails: Callable[..., str], data: Path, tmp_path: Path) -> Callab
     }
     path.write_text(yaml.safe_dump(tree))
 
-    def train_fails(*options: object) -> str:
-        message = fails("train", "--config", path, "--out", tmp_path / "run", *options)
+    def train_fails(*options: object, begun: bool = False) -> str:
+        command = ("train", "--config", path, "--out", tmp_path / "run")
+        message = fails(*command, *options, begun=begun)
         assert not (tmp_path / "run" / "checkpoint.safetensors").exists()
         return message
 

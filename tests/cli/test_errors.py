@@ -156,7 +156,7 @@ def test_a_full_disk_leaves_no_half_checkpoint_when_training(
     train_fails: Fails, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     FullDisk(monkeypatch, works=2)  # config.yaml and the empty log
-    assert "No space left on device" in train_fails()
+    assert "No space left on device" in train_fails(begun=True)
     left = [p.name for p in files(tmp_path / "run") if p.parent.name != "tensorboard"]
     assert left == ["config.yaml", "log.jsonl"]
 
@@ -170,7 +170,7 @@ def test_a_full_disk_while_logging_is_an_error_too(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(TrainingLog, "write", write)
-    assert "the disk is full" in train_fails()
+    assert "the disk is full" in train_fails(begun=True)
 
 
 def test_a_file_in_place_of_the_results_folder_is_an_error(
