@@ -12,7 +12,6 @@ from arnet.runtime import shipped
 from arnet.runtime.errors import ConfigError, EngineError
 
 if TYPE_CHECKING:
-    from arnet.runtime.engines import Refused
     from arnet.runtime.inference import Learned, Outputs
     from arnet.runtime.results import Result
     from arnet.runtime.segmentation import FewShotSegmenter
@@ -86,7 +85,14 @@ def open_segmenter(
     def refused(name: str, error: EngineError) -> None:
         refusals.append(f"not {name}: {error.message}" + f" ({error.hint})" * bool(error.hint))
 
-    segmenter = _opened(checkpoint, bundle, engine, threads, device, size, precision, refused)
+    segmenter: FewShotSegmenter[Any]
+    if bundle is not None:
+        from arnet.runtime.segmenter import Segmenter
+
+        segmenter = Segmenter.load(bundle, engine or "auto", threads, refused=refused)
+    else:
+        assert checkpoint is not None
+        segmenter = _open_checkpoint(checkpoint, engine, device, size, precision)
     described = segmenter.describe()
     console.out.print(f"engine {described.get('engine', 'torch')} on {described['device']}")
     for refusal in refusals:
@@ -94,21 +100,13 @@ def open_segmenter(
     return segmenter
 
 
-def _opened(
-    checkpoint: Path | None,
-    bundle: Path | None,
+def _open_checkpoint(
+    checkpoint: Path,
     engine: str | None,
-    threads: int | None,
     device: str | None,
     size: int | None,
     precision: str | None,
-    refused: Refused,
 ) -> FewShotSegmenter[Any]:
-    if bundle is not None:
-        from arnet.runtime.segmenter import Segmenter
-
-        return Segmenter.load(bundle, engine or "auto", threads, refused=refused)
-    assert checkpoint is not None
     if engine not in (None, *CHECKPOINT_ENGINES):
         raise ConfigError(
             f"--engine {engine} runs no checkpoint: {' and '.join(CHECKPOINT_ENGINES)} do",
@@ -117,12 +115,12 @@ def _opened(
     if precision is not None and engine != "torch-kernels":
         raise ConfigError("--precision is for torch-kernels", "add --engine torch-kernels")
     path = shipped.find(checkpoint, shipped.CHECKPOINT)
-    console.need_torch()
     if engine == "torch-kernels":
-        console.need("onnx", "onnxscript", extra="export")
+        console.need_export()
         from arnet.export.torch_kernels import Options, TorchKernels
 
         return TorchKernels.load(path, device or "auto", size, Options(precision or "fp32"))  # type: ignore[arg-type]
+    console.need_torch()
     from arnet.segmenter import TorchSegmenter
 
     return TorchSegmenter.load(path, device or "auto", size)

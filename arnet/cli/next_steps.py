@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+_SUPPORTS = 50
+"""Photographs of a folder up to which it may serve as supports, each read for this."""
+
 
 def export_command(checkpoint: Path, root: Path, most: int) -> tuple[object, ...]:
     """How to make a bundle of what was trained on a plain folder.
@@ -32,5 +35,8 @@ def _all_marked(root: Path) -> bool:
     from arnet.runtime.finding import images_in
     from arnet.runtime.images import read_mask
 
-    masks = (root / "masks" / f"{path.stem}.png" for path in images_in(root / "images"))
+    photographs = images_in(root / "images")
+    if len(photographs) > _SUPPORTS:
+        return False
+    masks = (root / "masks" / f"{path.stem}.png" for path in photographs)
     return all(mask.is_file() and read_mask(mask).any() for mask in masks)
