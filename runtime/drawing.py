@@ -114,6 +114,21 @@ def draw_classes(
     return label_overlay(image, label_map, names)
 
 
+def cutout(image: NDArray[np.uint8], label_map: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Cut what was found out of a photograph.
+
+    Args:
+        image: (H, W, 3) uint8, RGB.
+        label_map: (H, W), 0 background, anything else a class.
+
+    Returns:
+        (H, W, 4) uint8, RGBA: opaque on the classes, elsewhere transparent and black, so that the
+        background is nowhere in the file.
+    """
+    found = label_map > 0
+    return np.dstack([np.where(found[..., None], image, 0), 255 * found]).astype(np.uint8)
+
+
 def outline_boxes(
     image: NDArray[np.uint8], mask: NDArray[Any], colour: Colour = SUPPORT_COLOUR
 ) -> NDArray[np.uint8]:

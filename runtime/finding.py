@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from arnet.runtime.errors import ImageError
@@ -20,6 +22,55 @@ VIDEO_SUFFIXES = frozenset(
     (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".3gp", ".mts")
 )
 """Endings of videos, which are no photographs; they are told, too."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """A photograph to segment.
+
+    Attributes:
+        path: the photograph.
+        name: what is written of it begins with this, below the folder for the results; the
+            stem of the file, behind its folders where a pattern searched several.
+    """
+
+    path: Path
+    name: str
+
+    @staticmethod
+    def of(path: Path) -> Query:
+        """A photograph by itself."""
+        return Query(path, path.stem)
+
+
+def find_queries(patterns: Iterable[str]) -> list[Query]:
+    """Find the photographs that several patterns name, each photograph once.
+
+    Args:
+        patterns: see ``find_images``. Of ``photos/**/*.jpg``, ``photos/may/a.jpg`` has the name
+            ``may/a``: the folders below the part that searches nothing are kept.
+
+    Raises:
+        ImageError: see ``find_images``.
+    """
+    found: dict[str, Query] = {}
+    for pattern in patterns:
+        for path in find_images(pattern):
+            # A folder may be named in several ways; a link stays a photograph of its own.
+            place = os.path.abspath(path)  # noqa: PTH100
+            found.setdefault(place, Query(path, _name(path, pattern)))
+    return list(found.values())
+
+
+def _name(path: Path, pattern: str) -> str:
+    root = Path(pattern).expanduser()
+    if path == root:
+        return path.stem
+    while glob.has_magic(str(root)) and not root.is_dir():
+        root = root.parent
+    # A pattern with .. in it finds what is not below its fixed part.
+    below = path.relative_to(root) if path.is_relative_to(root) else Path(path.name)
+    return below.with_suffix("").as_posix() if ".." not in below.parts else path.stem
 
 
 def find_images(pattern: str) -> list[Path]:

@@ -147,7 +147,7 @@ def save_image(
 
     Args:
         path: where to; missing folders are made, an existing file is replaced.
-        array: (H, W) uint8 grey or index values, or (H, W, 3) uint8 RGB.
+        array: (H, W) uint8 grey or index values, (H, W, 3) RGB or (H, W, 4) RGBA.
         palette: (N, 3) uint8 colours of the index values of an (H, W) array.
         fast: spend little time on making a PNG small, as for drawings over large photographs, in
             which there is little to compress but much to try.

@@ -10,18 +10,15 @@ from typing import Generic
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from arnet.runtime.drawing import draw_classes, voc_palette
 from arnet.runtime.errors import AnnotationError, ImageError
-from arnet.runtime.figure import FigureRow, figure
-from arnet.runtime.images import read_image, save_image
+from arnet.runtime.finding import Query
+from arnet.runtime.images import read_image
 from arnet.runtime.learning import learn_class
-from arnet.runtime.output import atomic_write
 from arnet.runtime.output_folder import check_out
+from arnet.runtime.pictures import MASKS_AND_OVERLAYS, Outputs, check_names, write_pictures
 from arnet.runtime.results import ALONE, Result, Segment, VideoResult, write_results
 from arnet.runtime.segmentation import (
-    THRESHOLD,
     FewShotSegmenter,
     Segmentation,
     State,
@@ -37,20 +34,6 @@ from arnet.runtime.supports import (
 
 ALL = "all"
 """The label that stands for every class of the support folder."""
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """What is written beside the masks and the overlays.
-
-    Attributes:
-        probabilities: the foreground probability as float16 .npy, (H, W), or (classes, H, W) in
-            the order of results.json.
-        figure: the grid of supports, query, q1, s and q2 (Fig. 6 of the paper).
-    """
-
-    probabilities: bool = False
-    figure: bool = False
 
 
 @dataclass(frozen=True)
@@ -123,19 +106,33 @@ def learn(
     return Learned(states, supports, {}, time.perf_counter() - started, folders)
 
 
+@dataclass(frozen=True)
+class Unread:
+    """A query that could not be read.
+
+    Attributes:
+        query: the photograph.
+        error: what is wrong with it.
+    """
+
+    query: Query
+    error: ImageError
+
+
 def infer(
     segmenter: FewShotSegmenter[State],
     learned: Learned[State],
-    queries: Sequence[Path],
+    queries: Sequence[Query],
     out: Path,
-    outputs: Outputs = Outputs(),
-    progress: Callable[[Result], None] = lambda result: None,
-) -> list[Result]:
+    outputs: Outputs = MASKS_AND_OVERLAYS,
+    progress: Callable[[Result | Unread], None] = lambda done: None,
+) -> list[Result | Unread]:
     """Segment photographs and write what was found.
 
-    Writes ``<stem>_mask.png`` at the photograph's size (0 and 255, or with several classes 1, 2,
-    ... with a palette; each is the ``value`` of a segment of the results), ``<stem>_overlay.png``
-    and ``results.json``, and what ``outputs`` asks for.
+    Writes ``NAME_mask.png`` at the photograph's size (0 and 255, or with several classes 1, 2,
+    ... with a palette; each is the ``value`` of a segment of the results), ``NAME_overlay.png``
+    and ``results.json``, and what ``outputs`` asks for. A photograph that cannot be read does not
+    stop the others: it is named in ``results.json``, too.
 
     Args:
         segmenter: finds the classes.
@@ -146,11 +143,11 @@ def infer(
         progress: called after each query.
 
     Returns:
-        One result per query.
+        What became of each query.
 
     Raises:
         AnnotationError: there are no classes or too many, or no supports for a figure.
-        ImageError: a query cannot be read, or two have the same name.
+        ImageError: no query can be read, or two have the same name; nothing was written.
         OutputError: the folder cannot be written to, or holds photographs of the input.
     """
     check_classes(learned.states)
@@ -159,33 +156,40 @@ def infer(
             "a figure shows the supports, and a state does not hold them",
             "leave --figure out, or give the photographs with --support",
         )
-    names = _output_names(queries)
-    check_out(out, queries, learned.supports, learned.folders)
-    # Every photograph is decoded once before anything is written: bad input leaves nothing behind.
-    for path in queries:
-        read_image(path)
-    results = []
-    for path, name in zip(queries, names, strict=True):
-        began = time.perf_counter()
-        image = read_image(path)
-        read = time.perf_counter() - began
-        segmentation = segmenter.segment(image, learned.states, parts=outputs.figure)
-        labels = segmentation.labels()
-        _write(out, name, image, learned.supports, segmentation, labels, outputs)
-        result = Result(
-            path,
-            (image.shape[0], image.shape[1]),
-            _segments(segmentation, labels),
-            {
-                "read": read,
-                **segmentation.seconds,
-                "total": time.perf_counter() - began,
-            },
-        )
-        results.append(result)
-        progress(result)
-    write_learned_results(out / "results.json", results, segmenter, learned)
-    return results
+    check_names(queries)
+    check_out(out, [query.path for query in queries], learned.supports, learned.folders)
+    done: list[Result | Unread] = []
+    for query in queries:
+        try:
+            one: Result | Unread = _infer_one(segmenter, learned, query, out, outputs)
+        except ImageError as error:
+            one = Unread(query, error)
+        done.append(one)
+        progress(one)
+    unread = [one for one in done if isinstance(one, Unread)]
+    if len(unread) == len(done):
+        raise unread[0].error
+    results = [one for one in done if isinstance(one, Result)]
+    write_learned_results(out / "results.json", results, segmenter, learned, unread)
+    return done
+
+
+def _infer_one(
+    segmenter: FewShotSegmenter[State],
+    learned: Learned[State],
+    query: Query,
+    out: Path,
+    outputs: Outputs,
+) -> Result:
+    began = time.perf_counter()
+    image = read_image(query.path)
+    read = time.perf_counter() - began
+    segmentation = segmenter.segment(image, learned.states, parts=outputs.figure)
+    labels = segmentation.labels()
+    write_pictures(out, query.name, image, segmentation, labels, learned.supports, outputs)
+    seconds = {"read": read, **segmentation.seconds, "total": time.perf_counter() - began}
+    size = image.shape[0], image.shape[1]
+    return Result(query.path, size, _segments(segmentation, labels), seconds, query.name)
 
 
 def write_learned_results(
@@ -193,6 +197,7 @@ def write_learned_results(
     results: Iterable[Result | VideoResult],
     segmenter: FewShotSegmenter[State],
     learned: Learned[State],
+    unread: Sequence[Unread] = (),
 ) -> None:
     """Write ``results.json``; see ``write_results``.
 
@@ -200,7 +205,8 @@ def write_learned_results(
         OutputError: the file cannot be written.
     """
     model = {**segmenter.describe(), "learn_seconds": learned.seconds}
-    write_results(path, results, learned.supports, model, learned.files)
+    errors = {one.query.path: one.error.message for one in unread}
+    write_results(path, results, learned.supports, model, learned.files, errors)
 
 
 def _segments(segmentation: Segmentation, labels: NDArray[np.uint8]) -> tuple[Segment, ...]:
@@ -213,65 +219,3 @@ def _segments(segmentation: Segmentation, labels: NDArray[np.uint8]) -> tuple[Se
         )
         for number, (name, masks) in enumerate(segmentation.classes.items(), start=1)
     )
-
-
-def _write(
-    out: Path,
-    name: str,
-    image: NDArray[np.uint8],
-    supports: Mapping[str, Sequence[Support]],
-    segmentation: Segmentation,
-    labels: NDArray[np.uint8],
-    outputs: Outputs,
-) -> None:
-    if len(segmentation.classes) == 1:
-        save_image(out / f"{name}_mask.png", np.where(labels == 1, ALONE, 0).astype(np.uint8))
-    else:
-        save_image(out / f"{name}_mask.png", labels, palette=voc_palette())
-    drawn = draw_classes(image, labels, list(segmentation.classes))
-    save_image(out / f"{name}_overlay.png", drawn, fast=True)
-    if outputs.probabilities:
-        maps = [masks.probability.astype(np.float16) for masks in segmentation.classes.values()]
-        with atomic_write(out / f"{name}_prob.npy") as temporary, temporary.open("wb") as file:
-            np.save(file, maps[0] if len(maps) == 1 else np.stack(maps), allow_pickle=False)
-    if outputs.figure:
-        rows = [
-            FigureRow(
-                supports[label],
-                image,
-                None if masks.first is None else masks.first > THRESHOLD,
-                None
-                if masks.supports is None
-                else [_support_mask(s, m) for s, m in zip(masks.supports, members, strict=True)],
-                masks.probability > THRESHOLD,
-                label,
-            )
-            for (label, masks), members in zip(
-                segmentation.classes.items(), supports.values(), strict=True
-            )
-        ]
-        save_image(out / f"{name}_figure.png", figure(rows), fast=True)
-
-
-def _support_mask(probability: NDArray[np.float32], support: Support) -> NDArray[np.bool_]:
-    """The re-predicted mask of a support at its photograph's size."""
-    height, width = support.mask.shape
-    large = Image.fromarray(probability).resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(large) > THRESHOLD
-
-
-def _output_names(queries: Sequence[Path]) -> list[str]:
-    """Stems of the queries; two photographs must not write over each other."""
-    seen: dict[str, Path] = {}
-    for path in queries:
-        if path.stem in seen:
-            first = seen[path.stem]
-            hint = "segment them in two runs with their own --out"
-            if path.parent == first.parent and path.suffix != first.suffix:
-                # A folder of supports, mostly: the other one is a mask.
-                kept = path if first.suffix.lower() == ".png" else first
-                only = kept.with_name(f"*{kept.suffix}")
-                hint = f"give those of one kind alone, by a pattern: --query '{only}'; or {hint}"
-            raise ImageError(f"{first} and {path} would both write {path.stem}_mask.png", hint)
-        seen[path.stem] = path
-    return list(seen)

@@ -90,12 +90,15 @@ class Result:
         size: its (H, W), upright.
         segments: one per class, also for classes that were not found (area 0).
         seconds: time of each stage, by its name.
+        name: what the names of the files that were written of it begin with, below the folder of
+            ``results.json``; None if none were.
     """
 
     path: Path
     size: tuple[int, int]
     segments: tuple[Segment, ...]
     seconds: Mapping[str, float] = field(default_factory=dict)
+    name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,7 @@ def write_results(
     supports: Mapping[str, Sequence[Support]],
     model: Mapping[str, Any],
     states: Mapping[str, Path] = {},
+    unread: Mapping[Path, str] = {},
 ) -> None:
     """Write ``results.json``, whole or not at all.
 
@@ -145,6 +149,7 @@ def write_results(
         supports: those that were used, by class.
         model: what computed them, its sha256 among the rest.
         states: the files of the states that were used instead of supports, by class.
+        unread: what is wrong with photographs that could not be read.
 
     Raises:
         OutputError: if the file cannot be written.
@@ -171,12 +176,15 @@ def write_results(
     }
     if states:
         document["states"] = [{"class": name, "path": file} for name, file in states.items()]
+    if unread:
+        document["unread"] = [{"path": file, "error": error} for file, error in unread.items()]
     write_json(path, document)
 
 
 def _plain(result: Result) -> dict[str, Any]:
     return {
         "path": result.path,
+        **({} if result.name is None else {"mask": f"{result.name}_mask.png"}),
         "width": result.size[1],
         "height": result.size[0],
         "segments": [

@@ -84,9 +84,21 @@ def infer(
         bool,
         typer.Option("--figure", help="Also draw supports, query, q1, s and q2 side by side."),
     ] = False,
+    cutout: Annotated[
+        bool,
+        typer.Option(
+            "--cutout", help="Also write the thing alone, on a transparent ground, as PNG."
+        ),
+    ] = False,
     prob: Annotated[
         bool,
         typer.Option("--prob", help="Also write probabilities (float16 .npy, a map per class)."),
+    ] = False,
+    masks: Annotated[
+        bool,
+        typer.Option(
+            "--masks", help="Of a video, also write the mask of each frame: NAME_masks/00000.png."
+        ),
     ] = False,
     size: Annotated[
         int | None,
@@ -120,6 +132,8 @@ def infer(
     Writes for each photograph NAME_mask.png in its own size (0 and 255; with
     several classes their numbers, which the table and results.json list as
     "value") and NAME_overlay.png, and results.json; for a video NAME_overlay.mp4 and results.json.
+    Of a pattern that searches folders ('photos/**/*.jpg'), NAME keeps the folders. A photograph
+    that cannot be read does not stop the others: it is told at the end, with exit code 2.
 
     Examples:
       arnet infer --support examples/horse --query examples/queries
@@ -131,8 +145,8 @@ def infer(
         --save-state horse.npz --query examples/queries
       arnet infer --bundle horse.bundle --state horse.npz --video ride.mp4
     """
-    from arnet.runtime.inference import Outputs
     from arnet.runtime.output_folder import check_out
+    from arnet.runtime.pictures import Outputs
 
     query = [word for word in query or [] if word]  # "" would be the folder of the shell
     if not checkpoint and not bundle:
@@ -158,7 +172,10 @@ def infer(
         of_supports = {"--label": label, "--annotation": boxes, "--figure": figure}
         console.not_with("--state", {**of_supports, "--save-state": save_state})
     if video:
-        console.not_with("--video", {"--figure": figure, "--prob": prob})
+        of_photographs = {"--figure": figure, "--prob": prob, "--cutout": cutout}
+        console.not_with("--video", of_photographs)
+    else:
+        console.not_with("--query", {"--masks": masks})
 
     console.check_folder(out)
     console.check_files(save_state)
@@ -171,7 +188,7 @@ def infer(
     classes = (
         inference.read_classes(support, label or [], annotation, save_state) if support else {}
     )
-    check_out(out, queries, classes, support or [])
+    check_out(out, [one.path for one in queries], classes, support or [])
     segmenter = inference.open_segmenter(
         checkpoint, bundle, engine, threads, device, size, precision
     )
@@ -181,10 +198,10 @@ def infer(
         kept.save(save_state)
         console.out.print(f"What was learned is in {save_state}: --state {save_state}")
     if video is not None:
-        written = inference.segment_video(segmenter, learned, video, out)
+        written = inference.segment_video(segmenter, learned, video, out, masks)
     else:
         written = inference.segment_photographs(
-            segmenter, learned, queries, out, Outputs(prob, figure)
+            segmenter, learned, queries, out, Outputs(prob, figure, cutout)
         )
     console.next_is_to_view(written)
 

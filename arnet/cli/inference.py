@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from arnet.cli import console
 from arnet.runtime import shipped
-from arnet.runtime.errors import ConfigError, EngineError
+from arnet.runtime.errors import ConfigError, EngineError, ImageError
 
 if TYPE_CHECKING:
-    from arnet.runtime.inference import Learned, Outputs
+    from rich.table import Table
+
+    from arnet.runtime.finding import Query
+    from arnet.runtime.inference import Learned, Unread
+    from arnet.runtime.pictures import Outputs
     from arnet.runtime.results import Result
     from arnet.runtime.segmentation import FewShotSegmenter
     from arnet.runtime.supports import AnnotationUse, Support
@@ -21,21 +24,17 @@ CHECKPOINT_ENGINES = ("torch", "torch-kernels")
 """What runs a checkpoint: the model as it is, or factorised, with our kernels on a GPU."""
 
 
-def find_queries(queries: Sequence[str], video: Path | None) -> list[Path]:
+def find_queries(queries: Sequence[str], video: Path | None) -> list[Query]:
     """Photographs to segment, each once; a video is only opened, to be told early if it is none."""
-    from arnet.runtime.finding import find_images
+    from arnet.runtime import finding
 
-    found: dict[str, Path] = {}
-    for query in queries:
-        for path in find_images(query):
-            # A folder may be named in several ways; a link stays a photograph of its own.
-            found.setdefault(os.path.abspath(path), path)  # noqa: PTH100
+    found = finding.find_queries(queries)
     if video is not None:
         from arnet.runtime.video import VideoReader
 
         with VideoReader(video):
             pass
-    return list(found.values())
+    return found
 
 
 def read_classes(
@@ -156,46 +155,71 @@ def learn(
 def segment_photographs(
     segmenter: FewShotSegmenter[Any],
     learned: Learned[Any],
-    queries: Sequence[Path],
+    queries: Sequence[Query],
     out: Path,
     outputs: Outputs,
 ) -> Path:
-    """Segment photographs and list what was found; returns the overlay of the highest score."""
-    from rich.table import Table
+    """Segment photographs and list what was found; returns the overlay that shows most of it.
 
+    Raises:
+        ImageError: one could not be read; the others are written.
+    """
     from arnet.runtime import inference
 
     with console.progress_bar() as bar:
         task = bar.add_task("segmenting", total=len(queries))
 
-        def done(result: Result) -> None:
+        def progress(one: Result | Unread) -> None:
             bar.advance(task)
 
-        results = inference.infer(segmenter, learned, queries, out, outputs, done)
-    # The numbers of several classes in the masks; a single one is white.
-    several = len(learned.states) > 1
+        done = inference.infer(segmenter, learned, queries, out, outputs, progress)
+    results = [one for one in done if not isinstance(one, inference.Unread)]
+    unread = [one for one in done if isinstance(one, inference.Unread)]
+    console.show_table(_table(results, unread, len(learned.states) > 1))
+    console.out.print(f"\nWritten to {out}: masks, overlays and results.json")
+    if unread:
+        first = unread[0].error
+        raise ImageError(
+            f"{len(unread)} of {len(done)} photographs could not be read: {first.message}",
+            f"{first.hint.rstrip('.')}; those that could are in {out}".removeprefix("; "),
+        )
+    return out / f"{max(results, key=_shown).name}_overlay.png"
+
+
+def _table(results: Sequence[Result], unread: Sequence[Unread], several: bool) -> Table:
+    """What was found; the numbers of several classes in the masks, a single one is white."""
+    from rich.table import Table
+
     value = ("value",) if several else ()
     table = Table("photograph", "class", *value, "area", "score", "seconds", box=None)
     for result in results:
         height, width = result.size
         for segment in result.segments:
             table.add_row(
-                result.path.name,
+                f"{result.name}{result.path.suffix}",
                 segment.label,
                 *((str(segment.value),) if several else ()),
                 f"{100 * segment.area / (height * width):.1f} %",
                 "" if segment.score is None else f"{segment.score:.2f}",
                 f"{result.seconds['total']:.2f}",
             )
-    console.show_table(table)
-    console.out.print(f"\nWritten to {out}: masks, overlays and results.json")
-    # Of several classes, the scores add up: a picture that shows all of them tells the most.
-    best = max(results, key=lambda result: sum(segment.score or 0 for segment in result.segments))
-    return out / f"{best.path.stem}_overlay.png"
+    for one in unread:
+        table.add_row(f"{one.query.name}{one.query.path.suffix}", "not read")
+    return table
+
+
+def _shown(result: Result) -> float:
+    """How much a picture tells: the scores of its classes, less where one is under 1 %."""
+    pixels = result.size[0] * result.size[1]
+    return sum((one.score or 0) * min(1, 100 * one.area / pixels) for one in result.segments)
 
 
 def segment_video(
-    segmenter: FewShotSegmenter[Any], learned: Learned[Any], video: Path, out: Path
+    segmenter: FewShotSegmenter[Any],
+    learned: Learned[Any],
+    video: Path,
+    out: Path,
+    masks: bool,
 ) -> Path:
     """Segment a video and say how much was found; returns the overlay."""
     from rich.table import Table
@@ -210,6 +234,7 @@ def segment_video(
             video,
             out,
             lambda done, total: bar.update(task, completed=done, total=total),
+            masks,
         )
     height, width = result.size
     table = Table("class", "mean area", "frames with it", box=None)
@@ -223,5 +248,6 @@ def segment_video(
     for note in result.notes:
         console.out.print(f"note: {note}", style="yellow")
     overlay = out / f"{video.stem}_overlay.mp4"
-    console.out.print(f"\nWritten to {out}: {overlay.name} and results.json")
+    of_frames = f", {video.stem}_masks/" if masks else ""
+    console.out.print(f"\nWritten to {out}: {overlay.name}{of_frames} and results.json")
     return overlay

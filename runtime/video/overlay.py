@@ -17,6 +17,7 @@ from arnet.runtime.drawing import draw_classes
 from arnet.runtime.inference import Learned, write_learned_results
 from arnet.runtime.output import atomic_write
 from arnet.runtime.output_folder import check_out
+from arnet.runtime.pictures import save_mask
 from arnet.runtime.results import VideoResult
 from arnet.runtime.segmentation import FewShotSegmenter, State, check_classes
 from arnet.runtime.streams import LabelMap, label_maps
@@ -34,6 +35,7 @@ def segment_video(
     path: str | Path,
     out: str | Path,
     progress: Callable[[int, int | None], None] = _silent,
+    masks: Path | None = None,
 ) -> VideoResult:
     """Segment every frame of a video and write it with the masks drawn over.
 
@@ -46,6 +48,8 @@ def segment_video(
         path: the video.
         out: the MP4 to write, whole or not at all.
         progress: called after each frame with the number done and of all, None if not known.
+        masks: folder for the mask of each frame, 00000.png and so on, see ``save_mask``; None
+            writes none. What a longer video left there is removed.
 
     Returns:
         Number of frames, areas of each class and times.
@@ -72,15 +76,19 @@ def segment_video(
         ):
             for overlay in chain([first], overlays):
                 writer.write(overlay.drawn, overlay.time)
+                if masks is not None:
+                    save_mask(masks / f"{len(times):05}.png", overlay.labels, len(states))
                 times.append(round(float(overlay.time), 6))
                 areas.append(overlay.areas)
                 for part, spent in overlay.seconds.items():
                     seconds[part] = seconds.get(part, 0.0) + spent
                 progress(len(times), reader.length)
+    if masks is not None:
+        _remove_from(masks, len(times))
     seconds["total"] = time.perf_counter() - started
     return VideoResult(
         path,
-        first.size,
+        (first.labels.shape[0], first.labels.shape[1]),
         tuple(times),
         dict(zip(states, zip(*areas, strict=True), strict=True)),
         {part: spent / len(times) for part, spent in seconds.items()},
@@ -90,11 +98,11 @@ def segment_video(
 
 @dataclass(frozen=True)
 class _Overlay:
-    """A frame with what was found: the picture, the areas of the classes, and seconds."""
+    """A frame with what was found: the picture, the labels, the classes' areas, and seconds."""
 
     drawn: NDArray[np.uint8]
     time: Fraction
-    size: tuple[int, int]
+    labels: NDArray[np.uint8]
     areas: list[int]
     seconds: Mapping[str, float]
 
@@ -118,10 +126,17 @@ def _overlay(frame: Frame, found: LabelMap, names: list[str]) -> _Overlay:
     return _Overlay(
         draw_classes(frame.image, labels, names),
         frame.time,
-        (labels.shape[0], labels.shape[1]),
+        labels,
         np.bincount(labels.ravel(), minlength=len(names) + 1)[1:].tolist(),
         found.seconds,
     )
+
+
+def _remove_from(masks: Path, number: int) -> None:
+    """Remove the masks of frames from a number on."""
+    for path in masks.glob("*.png"):
+        if path.stem.isdecimal() and int(path.stem) >= number:
+            path.unlink()
 
 
 def infer_video(
@@ -130,6 +145,7 @@ def infer_video(
     path: Path,
     out: Path,
     progress: Callable[[int, int | None], None] = _silent,
+    masks: bool = False,
 ) -> VideoResult:
     """Segment a video; write ``<stem>_overlay.mp4`` and ``results.json``.
 
@@ -139,13 +155,19 @@ def infer_video(
         path: the video.
         out: folder to write to; made when absent.
         progress: as for ``segment_video``.
+        masks: also write the mask of each frame, ``<stem>_masks/00000.png`` and so on.
 
     Raises:
         ArnetError: as ``segment_video``; the folder holds photographs of the input.
     """
     check_out(out, [], learned.supports, learned.folders)
     result = segment_video(
-        segmenter, learned.states, path, out / f"{path.stem}_overlay.mp4", progress
+        segmenter,
+        learned.states,
+        path,
+        out / f"{path.stem}_overlay.mp4",
+        progress,
+        out / f"{path.stem}_masks" if masks else None,
     )
     write_learned_results(out / "results.json", [result], segmenter, learned)
     return result

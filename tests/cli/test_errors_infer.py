@@ -41,14 +41,14 @@ def test_an_empty_file_is_no_photograph(infer_fails: Fails, tmp_path: Path) -> N
     assert f"{path} is empty" in infer_fails(query=path)
 
 
-def test_one_bad_photograph_among_good_ones_stops_the_run_before_it_writes(
+def test_photographs_that_are_all_bad_leave_nothing_behind(
     infer_fails: Fails, query: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "queries"
     folder.mkdir()
-    shutil.copy(query, folder / "a.png")
-    (folder / "b.png").write_bytes(query.read_bytes()[:-30])
-    assert "b.png is damaged" in infer_fails(query=folder)
+    for name in ("a.png", "b.png"):
+        (folder / name).write_bytes(query.read_bytes()[:-30])
+    assert f"error: {folder / 'a.png'} is damaged" in infer_fails(query=folder)
 
 
 def test_a_folder_without_photographs_is_no_query(infer_fails: Fails, tmp_path: Path) -> None:
@@ -70,7 +70,8 @@ def test_two_photographs_that_would_share_a_mask_are_refused(
     (folder / "b").mkdir()
     (folder / "a.png").rename(folder / "b" / "a.jpg")
     message = infer_fails("--query", folder / "b", query=folder)
-    assert "segment them in two runs" in message and "pattern" not in message
+    assert "segment them in two runs" in message
+    assert f"or both by one pattern: --query '{folder}/**/*.jpg'" in message
 
 
 def test_a_pattern_that_the_shell_expanded_is_to_be_quoted(

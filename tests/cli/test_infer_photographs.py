@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from arnet.runtime.results import Result, Segment
+
 Infer = Callable[..., Any]
 
 
@@ -40,6 +42,80 @@ def test_queries_are_joined_in_their_order_and_each_is_segmented_once(
     first = ["horses.jpg", "both.jpg"]
     expected = [*first, *(name for name in names if name not in first)]
     assert [Path(result["path"]).name for result in found["results"]] == expected
+
+
+def test_a_pattern_over_folders_keeps_them(
+    infer: Infer, support: Path, query: Path, tmp_path: Path
+) -> None:
+    """Equal names in two folders were refused."""
+    photographs = tmp_path / "photographs"
+    names = ["may/1", "may/late/1", "2"]
+    for name in names:
+        path = photographs / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(query, path)
+    finished = infer(support, f"{photographs}/**/*.png")
+    found = json.loads((tmp_path / "out" / "results.json").read_text())
+    masks = [result["mask"] for result in found["results"]]
+    assert sorted(masks) == sorted(f"{name}_mask.png" for name in names)
+    assert all((tmp_path / "out" / mask).is_file() for mask in masks)
+    for name in names:
+        assert f" {name}.png " in finished.out
+    overlay = Path(finished.out.split()[-1])
+    assert overlay.is_file() and overlay.is_relative_to(tmp_path / "out")
+
+
+def test_one_bad_photograph_does_not_stop_the_others(
+    fails: Callable[..., str],
+    checkpoint: Path,
+    support: Path,
+    query: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Of thousands, one that is damaged stopped the run, and all were read twice to know it."""
+    folder = tmp_path / "queries"
+    folder.mkdir()
+    for name in ("a.png", "c.png"):
+        shutil.copy(query, folder / name)
+    (folder / "b.png").write_bytes(query.read_bytes()[:-30])
+    out = tmp_path / "out"
+    arguments = ["--checkpoint", checkpoint, "--support", support, "--query", folder]
+    message = fails("infer", *arguments, "--out", out)
+    assert f"error: 1 of 3 photographs could not be read: {folder / 'b.png'} is damaged" in message
+    assert f"those that could are in {out}" in message
+    assert sorted(path.name for path in out.glob("*_mask.png")) == ["a_mask.png", "c_mask.png"]
+    found = json.loads((out / "results.json").read_text())
+    assert [Path(result["path"]).name for result in found["results"]] == ["a.png", "c.png"]
+    (unread,) = found["unread"]
+    assert unread["path"] == str(folder / "b.png") and "is damaged" in unread["error"]
+
+
+def test_a_cutout_is_the_photograph_where_the_mask_is(
+    infer: Infer, support: Path, query: Path, tmp_path: Path
+) -> None:
+    infer(support, query, "--cutout")
+    out = tmp_path / "out"
+    cut, found = read(out / f"{query.stem}_cutout.png"), read(out / f"{query.stem}_mask.png") > 0
+    assert found.any() and not found.all()
+    np.testing.assert_array_equal(cut[..., 3], 255 * found)
+    np.testing.assert_array_equal(cut[found][:, :3], read(query)[..., :3][found])
+    assert not cut[~found].any()
+
+
+def test_the_next_command_opens_a_picture_that_shows_something(
+    infer: Infer, support: Path, query: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It opened the highest score, which a few pixels may have."""
+
+    def result(name: str, area: int, score: float) -> Result:
+        found = Segment("cup", area, score, (0, 0, 1, 1), {})
+        return Result(Path(f"{name}.jpg"), (100, 100), (found,), {"total": 1.0}, name)
+
+    done = [result("speck", 4, 0.99), result("most", 4000, 0.7), result("thing", 900, 0.8)]
+    monkeypatch.setattr("arnet.runtime.inference.infer", lambda *arguments: done)
+    finished = infer(support, query)
+    assert finished.out.splitlines()[-1].endswith(f"{tmp_path}/out/thing_overlay.png")
 
 
 def test_a_turned_photograph_gives_the_mask_of_the_upright_one(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 av = pytest.importorskip("av")
 
@@ -58,6 +59,28 @@ def test_a_video_becomes_an_overlay_and_results(
     last = finished.out.splitlines()[-1]
     assert last.startswith("Next: ")
     assert last.endswith(str(out / "film_overlay.mp4"))
+
+
+def test_the_masks_of_the_frames_are_written_where_they_are_wanted(
+    run, bundle: Path, support: Path, film: Path, tmp_path: Path
+) -> None:
+    masks = tmp_path / "out" / "film_masks"
+    masks.mkdir(parents=True)
+    for name in ("00008.png", "123456.png", "mine.png"):  # two of a longer video, and another's
+        (masks / name).write_bytes(b"")
+    arguments = ["--support", support, "--video", film, "--out", tmp_path / "out"]
+    finished = run("infer", "--bundle", bundle, *arguments, "--masks")
+    assert finished.code == 0, finished.err
+    assert "film_masks/" in finished.out
+    names = sorted(path.name for path in masks.iterdir())
+    assert names == [*(f"0000{number}.png" for number in range(8)), "mine.png"]
+    found = json.loads((tmp_path / "out" / "results.json").read_text())
+    areas = found["results"][0]["segments"][0]["areas"]
+    for number, area in enumerate(areas):
+        mask = np.asarray(Image.open(masks / f"{number:05}.png"))
+        assert mask.shape == (40, 60) and set(np.unique(mask)) <= {0, 255}
+        assert (mask > 0).sum() == area
+    assert areas[0] > 0
 
 
 def test_a_checkpoint_and_a_state_segment_videos_too(

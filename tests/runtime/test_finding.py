@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from arnet.runtime.errors import ImageError
-from arnet.runtime.finding import find_images, images_in
+from arnet.runtime.finding import find_images, find_queries, images_in
 from arnet.runtime.images import read_image
 from arnet.runtime.supports import read_supports
 
@@ -81,3 +81,26 @@ def test_a_video_named_outright_is_no_photograph_to_be_saved_otherwise(tmp_path)
     with pytest.raises(ImageError, match="is not an image") as caught:
         read_image(found)
     assert f"arnet infer takes it with --video {path}" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("photos", ["a"]),
+        ("photos/a.jpg", ["a"]),
+        ("photos/*.jpg", ["a"]),
+        ("photos/**/*.jpg", ["a", "may.1/a", "may.1/b"]),
+        ("photos/may*/*", ["may.1/a", "may.1/b"]),
+        ("*/*.jpg", ["photos/a"]),
+        ("*/../photos/a.jpg", ["a"]),
+        ("odd[1]", ["c"]),
+        ("odd[1]/c.png", ["c"]),
+    ],
+)
+def test_a_name_has_the_folders_that_a_pattern_searched(tmp_path, monkeypatch, pattern, names):
+    for path in ("photos/a.jpg", "photos/may.1/a.jpg", "photos/may.1/b.jpg", "odd[1]/c.png"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    monkeypatch.chdir(tmp_path)
+    for given in (pattern, f"{tmp_path}/{pattern}"):
+        assert [query.name for query in find_queries([given])] == names

@@ -9,8 +9,10 @@ import pytest
 from PIL import Image
 
 from arnet.runtime.errors import AnnotationError, OutputError
-from arnet.runtime.inference import Learned, Outputs, infer, learn, read_classes
+from arnet.runtime.finding import Query
+from arnet.runtime.inference import Learned, infer, learn, read_classes
 from arnet.runtime.output_folder import check_out
+from arnet.runtime.pictures import Outputs
 from arnet.runtime.segmenter import Segmenter
 from arnet.runtime.state import SupportState
 
@@ -66,7 +68,7 @@ def test_no_class_and_more_than_a_label_map_holds_are_refused(
         infer(
             segmenter,
             Learned(dict.fromkeys(names, state), {}, {}),
-            [supports / "a.jpg"],
+            [Query.of(supports / "a.jpg")],
             tmp_path / "out",
         )
     assert not (tmp_path / "out").exists()
@@ -81,7 +83,7 @@ def test_254_classes_have_a_number_each(segmenter, supports, state, tmp_path):
         [np.full((20, 30, 3), (40, 40, 200), np.uint8)], [np.ones((20, 30), np.uint8)]
     )
     states = dict.fromkeys(names, blue) | {names[-1]: state}
-    infer(segmenter, Learned(states, {}, {}), [query], tmp_path / "out")
+    infer(segmenter, Learned(states, {}, {}), [Query.of(query)], tmp_path / "out")
     mask = np.asarray(Image.open(tmp_path / "out" / "query_mask.png"))
     assert set(np.unique(mask)) == {254}
 
@@ -102,8 +104,9 @@ def test_an_object_that_vanishes_is_told_with_its_photograph(segmenter, tmp_path
 
 def test_a_figure_needs_the_supports(segmenter, supports, state, tmp_path):
     learned = Learned({"cups": state}, {}, {})
+    query = Query.of(supports / "a.jpg")
     with pytest.raises(AnnotationError, match="a figure shows the supports"):
-        infer(segmenter, learned, [supports / "a.jpg"], tmp_path / "out", Outputs(figure=True))
+        infer(segmenter, learned, [query], tmp_path / "out", Outputs(figure=True))
     assert not (tmp_path / "out").exists()
 
 

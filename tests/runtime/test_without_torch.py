@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from arnet.runtime.inference import Outputs, infer, learn
+from arnet.runtime.finding import Query
+from arnet.runtime.inference import infer, learn
+from arnet.runtime.pictures import Outputs
 from arnet.runtime.supports import read_support_classes
 
 pytest.importorskip("onnxruntime")
@@ -51,7 +53,7 @@ def test_infer_works_with_it(segmenter, photograph, tmp_path) -> None:
     Image.fromarray(query).save(tmp_path / "queries" / "q.png")
     out = tmp_path / "out"
     supports = read_support_classes(tmp_path / "supports")
-    queries = [tmp_path / "queries" / "q.png"]
+    queries = [Query.of(tmp_path / "queries" / "q.png")]
     (result,) = infer(segmenter, learn(segmenter, supports), queries, out, Outputs(True, True))
     labels = np.asarray(Image.open(out / "q_mask.png"))
     classes = list(supports)
