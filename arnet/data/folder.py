@@ -26,7 +26,8 @@ from arnet.data.files import (
 )
 from arnet.data.scan import AreaFilter
 from arnet.runtime.annotations.common import IGNORE
-from arnet.runtime.errors import DataError
+from arnet.runtime.annotations.voc import label_lines, label_number, read_label_names
+from arnet.runtime.errors import AnnotationError, DataError
 from arnet.runtime.finding import IMAGE_SUFFIXES, images_in
 from arnet.runtime.images import read_mask
 
@@ -48,9 +49,9 @@ def folder(
 
     ``masks/NAME.png`` holds the class index of every pixel of ``images/NAME.jpg`` (or .png, ...):
     0 background, 255 ignore. ``classes.txt`` has a class per line: ``3 belt``, or the name alone,
-    numbered from 1; a line for index 0 names the background and is passed over. Where there is one
-    class, and all masks hold nothing but 0 and 255, as those of ``arnet infer``, 255 is that class;
-    where most do and some do not, they are refused.
+    numbered from 1, or from 0 where the first is ``background``. Where there is one class, and all
+    masks hold nothing but 0 and 255, as those of ``arnet infer``, 255 is that class; where most do
+    and some do not, they are refused.
 
     Where ``train.txt`` and ``val.txt`` lie beside them, with an image name per line, they say which
     images are which; otherwise every ``val_every``-th image by name is for val, the others for
@@ -116,10 +117,10 @@ def folder(
 
 
 def read_classes(path: Path) -> dict[int, str]:
-    """Reads ``classes.txt``: lines ``3 belt``, or bare names that are numbered from 1.
+    """Reads ``classes.txt`` as ``arnet infer`` does, and refuses what is not meant for a training.
 
     Args:
-        path: UTF-8 text; empty lines are passed over.
+        path: see :func:`~arnet.runtime.annotations.voc.read_label_names`.
 
     Returns:
         Name of every class id, 1..254; index 0, the background, left out.
@@ -131,21 +132,18 @@ def read_classes(path: Path) -> dict[int, str]:
         raise DataError(
             f"{path} is missing", 'write a class per line, such as "1 cat", or just "cat"'
         )
-    lines = read_lines(path)
-    fields = [line.split(maxsplit=1) for line in lines]
-    numbered = [len(f) == 2 and f[0].isdecimal() for f in fields]
-    if lines and all(numbered):
-        entries = [(int(number), name) for number, name in fields]
-    elif any(numbered):
-        bare = lines[numbered.index(False)]
+    try:
+        lines, names = label_lines(path), read_label_names(path).names
+    except AnnotationError as error:
+        raise DataError(error.message, error.hint) from error
+    numbers = [label_number(line) for line in lines]
+    bare = [line for line, number in zip(lines, numbers, strict=True) if number is None]
+    if bare and len(bare) < len(lines):
         raise DataError(
-            f'{path} numbers some classes but not "{bare}"', "number all lines or none of them"
+            f'{path} numbers some classes but not "{bare[0]}"', "number all lines or none of them"
         )
-    else:
-        entries = list(enumerate(lines, start=1))
-    names = {number: name for number, name in entries if number != 0}
-    repeated = len({n for n, _ in entries}) < len(entries) or len({*names.values()}) < len(names)
-    if not names or max(names) > 254 or repeated:
+    twice = not bare and len(set(numbers)) < len(lines)
+    if not names or max(names) > 254 or twice or len({*names.values()}) < len(names):
         raise DataError(
             f"{path} does not give every class its own name and an index from 1 to 254",
             "0 is the background and 255 the pixels to ignore; name each class once",

@@ -3,6 +3,7 @@ import pytest
 
 from arnet.data import open_dataset
 from arnet.data.folder import folder, read_classes
+from arnet.runtime.annotations import read_label_names
 from arnet.runtime.errors import DataError, ImageError
 
 
@@ -170,11 +171,15 @@ def test_missing_folder_and_classes(root, tmp_path):
         ("0 null\n1 hat\n", {1: "hat"}),
         ("hat\n\nlong coat\n", {1: "hat", 2: "long coat"}),
         ("3 hat\r\n9 long coat\r\n", {3: "hat", 9: "long coat"}),
+        ("background\nhat\nlong coat\n", {1: "hat", 2: "long coat"}),
+        ("# what we sell\n__ignore__\n_background_\nhat\n", {1: "hat"}),
     ],
 )
 def test_classes_with_numbers_and_without(tmp_path, text, expected):
+    """As ``arnet infer`` reads them: the values of a mask mean the same to both."""
     (tmp_path / "classes.txt").write_text(text)
     assert read_classes(tmp_path / "classes.txt") == expected
+    assert read_label_names(tmp_path / "classes.txt").names == expected
 
 
 @pytest.mark.parametrize("text", ["", "0 null\n", "1 hat\nbelt\n", "1 a\n1 b\n", "a\na\n", "255 a"])
@@ -223,5 +228,5 @@ def test_an_image_in_both_lists_is_refused(root):
 
 def test_text_that_is_not_utf8_is_told(root):
     (root / "classes.txt").write_bytes("1 b\xe4r".encode("latin-1"))
-    with pytest.raises(DataError, match="cannot be read as text"):
+    with pytest.raises(DataError, match="cannot be read"):
         folder(root, "train")
