@@ -21,8 +21,8 @@ from typing import Any
 from arnet.config_file import config_to_dict, load_config
 from arnet.runtime.errors import ArnetError, ConfigError
 from arnet.runtime.files import sha256_of
+from arnet.training.run_folder import CONFIG, LAST
 from arnet.training.state import differences
-from arnet.training.trainer import CONFIG, LAST
 from benchmarks.studies import FOLDS, STUDIES, HeldOut, Study
 
 Rows = dict[str, dict[tuple[int, str], dict[str, Any]]]

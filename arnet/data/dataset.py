@@ -7,6 +7,8 @@ hold one function that builds it.
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -104,9 +106,28 @@ class SegmentationDataset:
             found[class_id].append(image_id)
         return found
 
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the image ids in their order: with others, there are other episodes."""
+        return hashlib.sha256(os.fsencode("\n".join(self.ids))).hexdigest()
+
+    @property
+    def marks(self) -> list[str]:
+        """What stands for the image ids where they are nobody's business: 8 hexadecimal digits."""
+        return [_mark(image_id) for image_id in self.ids]
+
+    def among(self, marks: Collection[str]) -> list[str]:
+        """Those image ids that have one of these :attr:`marks`, of this data set or of another."""
+        known = set(marks)
+        return [image_id for image_id in self.ids if _mark(image_id) in known]
+
     def classes_with(self, images: int) -> tuple[int, ...]:
         """Those of ``classes`` that have at least so many images, k + 1 of which k shots need."""
         return tuple(c for c in self.classes if len(self.by_class[c]) >= images)
+
+
+def _mark(image_id: str) -> str:
+    return hashlib.sha256(os.fsencode(image_id)).hexdigest()[:8]
 
 
 def count_shots(shots: int) -> str:

@@ -218,7 +218,7 @@ def _enough(shots: int, classes: str, most: int) -> str:
         return (
             "even one shot takes two photographs of a class, one as the support of the other: add "
             "photographs, or name more of them in val.txt and the rest in train.txt (without "
-            "these lists, a plain folder keeps every fifth photograph for validation)"
+            "these lists, a plain folder keeps about a fifth for validation)"
         )
     if not classes:
         return f"take fewer shots, at most {most - 1}: no class has images enough for these"

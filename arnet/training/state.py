@@ -17,9 +17,10 @@ from torch import Tensor
 from arnet.checkpoint import load_tensors, load_weights, save_tensors
 from arnet.config import Config
 from arnet.config_file import config_from_dict, config_to_dict
+from arnet.data import SegmentationDataset
 from arnet.modeling import ARNet
 from arnet.runtime import shipped
-from arnet.runtime.errors import CheckpointError, ConfigError
+from arnet.runtime.errors import CheckpointError, ConfigError, DataError
 from arnet.runtime.files import sha256_of
 
 FORMAT = "arnet-training-state"
@@ -38,6 +39,7 @@ class Position:
         seen: names of the classes that the weights it started from had been trained on.
         init: sha256 of the checkpoint it started from, empty where it was none; None where a state
             of an older version does not say.
+        photographs: digest of those that are trained on; None as above.
     """
 
     iteration: int = 0
@@ -46,6 +48,7 @@ class Position:
     seconds: float = 0.0
     seen: tuple[str, ...] = ()
     init: str | None = ""
+    photographs: str | None = None
 
 
 def save_state(
@@ -74,6 +77,20 @@ class SavedState:
     position: Position
     tensors: Mapping[str, Tensor]
     path: Path
+
+    def require_photographs(self, dataset: SegmentationDataset) -> None:
+        """Check that the training goes on with the photographs that it began with.
+
+        Raises:
+            DataError: they are others.
+        """
+        if self.position.photographs not in (None, dataset.digest):
+            raise DataError(
+                f"the photographs of {dataset.name} are not those that the training of {self.path} "
+                "began with: what it has learned from may now be kept for validation",
+                "put them back, or name those of before in train.txt and val.txt; to train on with "
+                "others, give --init and the checkpoint, and choose another --out",
+            )
 
     def restore_model(self, model: ARNet) -> None:
         """Give the model its weights."""
