@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from arnet.config import AugmentConfig, Config, DataConfig
-from arnet.data import SegmentationDataset, open_dataset
+from arnet.data import GROWING, SegmentationDataset, open_dataset
 from arnet.data.dataset import Split
 from arnet.inputs.features import FeatureCache, ImageInput, InputSource
 from arnet.modeling import Backbone
@@ -69,12 +69,13 @@ def check_fold(data: DataConfig, fold: int | None) -> None:
         )
 
 
-def _name(config: Config) -> str:
+def _name(config: Config, dataset: SegmentationDataset) -> str:
     """What tells the cached features of one data set from those of another."""
     data = config.data
     name = f"{data.kind} {Path(data.root).resolve()}"
-    if data.members:  # the class ids depend on all members
-        name += "".join(f" {m.name} {m.kind} {m.root}" for m in data.members)
+    name += "".join(f" {m.name} {m.kind} {m.root}" for m in data.members)
+    if data.kind in GROWING:  # beside the features lie masks, whose numbers may come to mean others
+        name += f" {sorted(dataset.class_names.items())}"
     name += "" if data.annotations == "aug" else f" {data.annotations}"
     return name if data.year == 2014 else f"{name} {data.year}"
 
@@ -103,7 +104,7 @@ def open_source(
         images,
         backbone,
         Path(data.cache),
-        name=_name(config),
+        name=_name(config, dataset),
         views=data.cache_views if augmented else 1,
     )
     cache.fill((image_id for image_id, _ in dataset.pairs), progress)
