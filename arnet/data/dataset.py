@@ -139,9 +139,15 @@ def interleaved_fold(class_ids: Sequence[int], fold: int, folds: int) -> tuple[i
     """Every ``folds``-th class beginning with number ``fold``, the COCO-20i way.
 
     Raises:
-        DataError: there is no such fold.
+        DataError: there is no such fold, or so few classes that it has none.
     """
     check_fold(fold, folds)
+    if fold >= len(class_ids):
+        raise DataError(
+            f"fold {fold} of {len(class_ids)} classes holds none out",
+            f"a fold is every {folds}th class from its own number on: choose one from 0 to "
+            f"{len(class_ids) - 1}",
+        )
     return tuple(class_ids[fold::folds])
 
 
