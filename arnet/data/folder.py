@@ -23,6 +23,8 @@ from arnet.runtime.annotations.voc import label_lines, label_number, read_label_
 from arnet.runtime.errors import AnnotationError, DataError
 from arnet.runtime.finding import IMAGE_SUFFIXES, images_in
 
+MIN_SHARE = 0.01
+
 
 def folder(
     root: str | Path,
@@ -33,7 +35,7 @@ def folder(
     folds: int = 4,
     held_out: Sequence[str] = (),
     classes: Sequence[int] | None = None,
-    min_share: float = 0.01,
+    min_share: float = MIN_SHARE,
     val_every: int = 5,
     by: Literal["name", "place"] = "name",
     cache_dir: str | Path | None = None,

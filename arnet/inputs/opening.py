@@ -42,6 +42,8 @@ def open_split(
         options["annotations"] = data.annotations
     if data.kind in ("coco", "union"):
         options["year"] = data.year
+    if data.kind in ("folder", "davis") and data.min_share is not None:
+        options["min_share"] = data.min_share
     if classes is not None:
         options["classes"] = classes
     cache = Path(data.cache) / "scans" if data.cache else None

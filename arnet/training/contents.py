@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from arnet.config import Config
-from arnet.data import SegmentationDataset
+from arnet.data import SegmentationDataset, davis, folder
 from arnet.data.files import some
 from arnet.inputs import open_split
 from arnet.modeling import Backbone
@@ -14,6 +14,7 @@ from arnet.runtime.errors import ArnetError
 
 _NAMED = 8
 """Classes that are told one by one; of more, how many photographs they have."""
+_SHARES = {"folder": folder.MIN_SHARE, "davis": davis.MIN_SHARE}
 
 
 @dataclass(frozen=True)
@@ -34,14 +35,14 @@ def contents_of(config: Config, training: SegmentationDataset) -> Contents:
     note = (training.note,) if training.note else ()
     if config.data.kind != "folder":
         return Contents(note)
-    lines = [*note, f"training on {_counts(training)}", *_left_out(training)]
+    lines = [*note, f"training on {_counts(training)}", *left_out(config, training)]
     try:
         kept = open_split(config, "val")
     except ArnetError as error:
         # The training does not need them: it is the evaluation that they stop.
         lines.append(f"warning: what is kept for validation cannot be used: {error.message}")
         return Contents(tuple(lines), False)
-    lines += [f"kept for validation: {_counts(kept)}", *_left_out(kept)]
+    lines += [f"kept for validation: {_counts(kept)}", *left_out(config, kept)]
     measurable = bool(kept.classes_with(2))
     if not measurable:
         lines.append(
@@ -50,6 +51,31 @@ def contents_of(config: Config, training: SegmentationDataset) -> Contents:
             "and the rest in train.txt"
         )
     return Contents(tuple(lines), measurable)
+
+
+def left_out(config: Config, dataset: SegmentationDataset) -> list[str]:
+    """Photographs that serve for nothing, a line for each reason.
+
+    Those that show nothing but classes that are held out were meant to, and are not among them.
+    """
+    used = {image_id for image_id, _ in dataset.pairs}
+    offered = set(dataset.classes)
+    share = config.data.min_share or _SHARES.get(config.data.kind)
+    too_little = "too little is marked" + (f" (under {100 * share:g} %)" if share else "")
+    reasons: dict[str, list[str]] = {"their masks mark nothing": [], too_little: []}
+    empty, small = reasons.values()
+    for image_id in dataset.ids:
+        if image_id not in used:
+            shown = dataset.scan[image_id].pixels
+            if not shown:
+                empty.append(image_id)
+            elif offered & shown.keys():
+                small.append(image_id)
+    return [
+        f"left out {_photographs(len(names))}, {why}: {some(names)}"
+        for why, names in reasons.items()
+        if names
+    ]
 
 
 def cache_size(config: Config, backbone: Backbone, dataset: SegmentationDataset, views: int) -> str:
@@ -71,26 +97,6 @@ def _counts(dataset: SegmentationDataset) -> str:
         least, most = min(numbers.values()), max(numbers.values())
         classes = f"{len(numbers)} classes, of {least} to {most} each"
     return f"{_photographs(len({image_id for image_id, _ in dataset.pairs}))} ({classes})"
-
-
-def _left_out(dataset: SegmentationDataset) -> list[str]:
-    """Photographs that serve for nothing; those of classes that are held out were meant to."""
-    used = {image_id for image_id, _ in dataset.pairs}
-    offered = set(dataset.classes)
-    reasons: dict[str, list[str]] = {"their masks mark nothing": [], "too little is marked": []}
-    empty, small = reasons.values()
-    for image_id in dataset.ids:
-        if image_id not in used:
-            shown = dataset.scan[image_id].pixels
-            if not shown:
-                empty.append(image_id)
-            elif offered & shown.keys():
-                small.append(image_id)
-    return [
-        f"left out {_photographs(len(names))}, {why}: {some(names)}"
-        for why, names in reasons.items()
-        if names
-    ]
 
 
 def _photographs(number: int) -> str:

@@ -13,6 +13,7 @@ from arnet.data import SegmentationDataset
 from arnet.data.dataset import count_shots
 from arnet.modeling import ARNet
 from arnet.runtime.errors import ConfigError, DataError
+from arnet.training.contents import left_out
 
 
 @dataclass(frozen=True)
@@ -62,10 +63,13 @@ def place_stages(config: Config, dataset: SegmentationDataset) -> list[Stage]:
         most = stage.shots[1]
         classes = dataset.classes_with(most + 1)
         if not classes:
+            reasons = left_out(config, dataset)
             raise DataError(
                 f"no class of {dataset.name} has the {most + 1} images that {count_shots(most)} "
-                + ("needs" if most == 1 else "need"),
-                "add images" + (", or lower the shots of train.stages" if most > 1 else ""),
+                + "; ".join(["needs" if most == 1 else "need", *reasons]),
+                "add images, those that are kept for validation not counted"
+                + (", or lower the shots of train.stages" if most > 1 else "")
+                + (", or data.min_share" if reasons and config.data.kind == "folder" else ""),
             )
         stages.append(Stage(number, stage, start, classes))
         start += stage.iterations

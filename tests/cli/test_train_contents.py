@@ -67,11 +67,32 @@ def test_photographs_that_are_left_out_are_named(fine_tune, data: Path) -> None:
     assert finished.err.splitlines()[:5] == [
         "training on 13 photographs (disc 7, ring 6)",
         "left out 1 photograph, their masks mark nothing: 01",
-        "left out 1 photograph, too little is marked: 02",
+        "left out 1 photograph, too little is marked (under 1 %): 02",
         "kept for validation: 4 photographs (disc 2, ring 2)",
         "left out 1 photograph, their masks mark nothing: 07",
     ]
     assert "warning" not in finished.err and next_words[:2] == ["arnet", "eval"]
+
+
+def test_small_objects_are_told_and_can_be_used(
+    fails: Fails, fine_tune, run, checkpoint: Path, data: Path, tmp_path: Path
+) -> None:
+    """Twelve pixels of 2,400 are half a hundredth."""
+    (data / "classes.txt").write_text("dot\n")
+    small = np.zeros((40, 60), np.uint8)
+    small[:3, :4] = 1
+    for path in (data / "masks").iterdir():
+        Image.fromarray(small).save(path)
+    short = ["train.stages.0.iterations=1", "data.cache_views=1"]
+    command = ["train", "--init", checkpoint, "--data", data, "--out", tmp_path / "mine", *short]
+    message = fails(*command)
+    assert "no class of data all classes train has the 2 images that 1 shot needs" in message
+    assert "left out 17 photographs, too little is marked (under 1 %): 00, 01" in message
+    assert "data.min_share" in message
+    message = fails(*command, "data.min_share=0.0051")
+    assert "(under 0.51 %)" in message
+    finished = run(*command, "data.min_share=0.005")
+    assert "training on 17 photographs (dot 17)" in finished.err and finished.code == 0
 
 
 def test_photographs_of_what_is_held_out_are_not_called_left_out(
