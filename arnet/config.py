@@ -64,7 +64,7 @@ class ModelConfig:
     """Whether gradients stop at these masks (CANet). Else the loss of s teaches MPM1 to hide the
     support's mask, which F1 shows it, in q1: s is nearly perfect, q1 poor (docs/results.md)."""
     refine_vector: Literal["annotation", "predicted"] = "annotation"
-    """Mask that pools V_s for the MRM: the given one (eq. 5, "given by MPM") or the re-predicted s."""
+    """Mask that pools V_s for the MRM: the annotation (eq. 5) or the re-predicted s."""
     prior: Annotated[float, Field(ge=0)] = 0.0
     """Not in the paper; 0 leaves it out. A similarity map of the frozen layer3 (modeling/prior.py),
     times this number, is one more input of the MRM and is added to its result, so that what is far

@@ -107,6 +107,11 @@ class SegmentationDataset:
         return found
 
     @cached_property
+    def unmarked(self) -> list[str]:
+        """Image ids whose masks mark nothing: queries that do not show what is asked for."""
+        return [image_id for image_id in self.ids if not self.scan[image_id].pixels]
+
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of the image ids in their order: with others, there are other episodes."""
         return hashlib.sha256(os.fsencode("\n".join(self.ids))).hexdigest()

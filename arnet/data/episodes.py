@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -60,7 +61,8 @@ class TrainingEpisodes:
             seed: 0 or more; another one gives other episodes.
             sampling: ``"class"`` draws the class first, so that all are seen equally often;
                 ``"image"`` draws a pair of the list, so that frequent classes are seen more often.
-            absent: how often the query is an image that does not show the class, 0..1.
+            absent: how often the query is an image that does not show the class, 0..1; also one
+                that shows none. In a union it is rarer: what is drawn first may show the class.
 
         Raises:
             DataError: a class has no images enough for the most shots, a class is unknown, or
@@ -82,6 +84,9 @@ class TrainingEpisodes:
         self._chances = _chances(dataset, self.classes)
         self.absent = absent
         self._images = sorted({image for image, _ in self._pairs})
+        # A union is drawn from as it was for the models in weights/.
+        self._united = bool(dataset.groups)
+        self._others: dict[int, list[str]] = {}
 
     def draw(self, index: int) -> Episode:
         """Episode number ``index``, counted from 0, with a k of its own."""
@@ -92,6 +97,11 @@ class TrainingEpisodes:
         shots = self._draw_shots(index)
         first = index * batch_size
         return [self._draw(number, shots) for number in range(first, first + batch_size)]
+
+    @cached_property
+    def always_shown(self) -> tuple[int, ...]:
+        """Classes that every image shows, so that no query can be without."""
+        return tuple(c for c in self.classes if not self._without(c))
 
     def _draw(self, index: int, shots: int) -> Episode:
         rng = np.random.default_rng([self.seed, index])
@@ -109,9 +119,20 @@ class TrainingEpisodes:
         chance = np.random.default_rng([self.seed, index, _ABSENT])
         if chance.random() < self.absent:
             other = self._images[chance.integers(len(self._images))]
+            others = self._without(class_id)
+            if class_id in self.dataset.scan[other].pixels and others and not self._united:
+                other = others[chance.integers(len(others))]
             if class_id not in self.dataset.scan[other].pixels:
                 episode = replace(episode, query=other)
         return episode
+
+    def _without(self, class_id: int) -> list[str]:
+        """Images that do not show a class: those of the other classes, and those of none."""
+        if class_id not in self._others:
+            images = self._images if self._united else [*self._images, *self.dataset.unmarked]
+            scan = self.dataset.scan
+            self._others[class_id] = [i for i in images if class_id not in scan[i].pixels]
+        return self._others[class_id]
 
     def _draw_shots(self, index: int) -> int:
         low, high = self.shots

@@ -82,11 +82,25 @@ def _name(config: Config, dataset: SegmentationDataset) -> str:
     return name if data.year == 2014 else f"{name} {data.year}"
 
 
+def uses_absent(config: Config) -> bool:
+    """Whether queries that do not show the class are drawn in any stage of a training."""
+    train = config.train
+    return any(train.absent if s.absent is None else s.absent for s in train.stages)
+
+
+def images_to_read(config: Config, dataset: SegmentationDataset, training: bool) -> list[str]:
+    """The images of episodes, each once; only a training draws those that show nothing."""
+    images = [image_id for image_id, _ in dataset.pairs]
+    if training and uses_absent(config) and config.data.kind != "union":
+        images += dataset.unmarked
+    return list(dict.fromkeys(images))
+
+
 def open_source(
     config: Config,
     dataset: SegmentationDataset,
     backbone: Backbone,
-    augmented: bool,
+    training: bool,
     progress: Progress = lambda done, total: None,
 ) -> InputSource:
     """How the images of a data set reach the model: read anew, or from the cache.
@@ -95,11 +109,12 @@ def open_source(
         config: input size, augmentation and cache.
         dataset: the images.
         backbone: fills the cache.
-        augmented: whether training views are wanted beside the plain one.
+        training: whether augmented views are wanted beside the plain one, and the images that only
+            a training draws.
         progress: told of the images cached and their total.
     """
     data = config.data
-    images = ImageInput(dataset, data.image_size, data.augment if augmented else AugmentConfig())
+    images = ImageInput(dataset, data.image_size, data.augment if training else AugmentConfig())
     if not data.cache:
         return images
     cache = FeatureCache(
@@ -107,7 +122,7 @@ def open_source(
         backbone,
         Path(data.cache),
         name=_name(config, dataset),
-        views=data.cache_views if augmented else 1,
+        views=data.cache_views if training else 1,
     )
-    cache.fill((image_id for image_id, _ in dataset.pairs), progress)
+    cache.fill(images_to_read(config, dataset, training), progress)
     return cache

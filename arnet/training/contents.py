@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from arnet.config import Config
 from arnet.data import SegmentationDataset, davis, folder
 from arnet.data.files import some
-from arnet.inputs import open_split
+from arnet.inputs import images_to_read, open_split, uses_absent
 from arnet.modeling import Backbone
 from arnet.runtime.errors import ArnetError
 
@@ -35,7 +36,10 @@ def contents_of(config: Config, training: SegmentationDataset) -> Contents:
     note = (training.note,) if training.note else ()
     if config.data.kind != "folder":
         return Contents(note)
-    lines = [*note, f"training on {_counts(training)}", *left_out(config, training)]
+    queries = training.unmarked if uses_absent(config) else []
+    lines = [*note, f"training on {_counts(training)}", *left_out(config, training, queries)]
+    if queries:
+        lines.append(f"{_photographs(len(queries))} that show nothing: queries for train.absent")
     try:
         kept = open_split(config, "val")
     except ArnetError as error:
@@ -53,12 +57,15 @@ def contents_of(config: Config, training: SegmentationDataset) -> Contents:
     return Contents(tuple(lines), measurable)
 
 
-def left_out(config: Config, dataset: SegmentationDataset) -> list[str]:
+def left_out(
+    config: Config, dataset: SegmentationDataset, queries: Sequence[str] = ()
+) -> list[str]:
     """Photographs that serve for nothing, a line for each reason.
 
-    Those that show nothing but classes that are held out were meant to, and are not among them.
+    Those that show nothing but classes that are held out were meant to, and are not among them;
+    nor are ``queries``, which serve for what they do not show.
     """
-    used = {image_id for image_id, _ in dataset.pairs}
+    used = {image_id for image_id, _ in dataset.pairs}.union(queries)
     offered = set(dataset.classes)
     share = config.data.min_share or _SHARES.get(config.data.kind)
     too_little = "too little is marked" + (f" (under {100 * share:g} %)" if share else "")
@@ -78,13 +85,15 @@ def left_out(config: Config, dataset: SegmentationDataset) -> list[str]:
     ]
 
 
-def cache_size(config: Config, backbone: Backbone, dataset: SegmentationDataset, views: int) -> str:
+def cache_size(
+    config: Config, backbone: Backbone, dataset: SegmentationDataset, training: bool
+) -> str:
     """How much the backbone's features of a data set take on the disk, in words."""
     side = config.data.image_size
     cells = math.ceil(side / config.model.backbone.output_stride) ** 2
     of_a_view = 2 * backbone.channels * cells + side**2  # bfloat16, and the mask in bytes
-    images = len({image_id for image_id, _ in dataset.pairs})
-    size = images * views * of_a_view / 1e6
+    images = len(images_to_read(config, dataset, training))
+    size = images * (config.data.cache_views if training else 1) * of_a_view / 1e6
     number = f"{size:.0f}" if size >= 10 else f"{size:.1f}"
     return f"features of {_photographs(images)} are kept in {config.data.cache}: {number} MB"
 

@@ -101,10 +101,10 @@ class Trainer:
         self.contents = contents_of(config, self.dataset) if process.first else Contents()
         for line in self.contents.lines:
             reporter.message(line)
-        self.source = self._open(self.dataset, augmented=True)
+        self.source = self._open(self.dataset, training=True)
         self.validation: tuple[SegmentationDataset, InputSource] | None = None
         if validation is not None:
-            self.validation = validation, self._open(validation, augmented=False)
+            self.validation = validation, self._open(validation, training=False)
 
     def run(self) -> Position:
         """Train to the end, and say where that is."""
@@ -124,7 +124,7 @@ class Trainer:
             position = replace(position, stage=stage.number, best=None)
         elif self.saved is not None:
             self.saved.restore_optimizer(self.model, optimization.optimizer)
-        self._tell_left_out(stage)
+        self._tell(stage)
         for batch in self._batches(stage, position.iteration):
             rate = learning_rate(train, stage.config, position.iteration - stage.start)
             # Dropout; it differs between processes.
@@ -145,19 +145,27 @@ class Trainer:
                 self._save(optimization.optimizer, position)
         return position
 
-    def _tell_left_out(self, stage: Stage) -> None:
-        left_out = sorted(set(self.dataset.classes) - set(stage.classes))
-        if left_out and self.process.first:
-            names = ", ".join(
-                f"{self.dataset.class_names[c]} ({len(self.dataset.by_class[c])})" for c in left_out
-            )
+    def _tell(self, stage: Stage) -> None:
+        """What of the data the stage passes over."""
+        if not self.process.first:
+            return
+        called = self.dataset.class_names
+        if left_out := sorted(set(self.dataset.classes) - set(stage.classes)):
+            names = ", ".join(f"{called[c]} ({len(self.dataset.by_class[c])})" for c in left_out)
             self.reporter.message(
                 f"too few images for {count_shots(stage.config.shots[1])}, not trained on: {names}"
             )
+        episodes = self._episodes(stage)
+        if episodes.absent and episodes.always_shown:
+            self.reporter.message(
+                "all images show "
+                + ", ".join(called[c] for c in episodes.always_shown)
+                + ": train.absent does nothing there without images, of empty masks, that do not"
+            )
 
-    def _batches(self, stage: Stage, iteration: int) -> Iterator[Batch]:
+    def _episodes(self, stage: Stage) -> TrainingEpisodes:
         train = self.config.train
-        episodes = TrainingEpisodes(
+        return TrainingEpisodes(
             self.dataset,
             stage.classes,
             stage.config.shots,
@@ -165,8 +173,11 @@ class Trainer:
             self.config.data.sampling,
             train.absent if stage.config.absent is None else stage.config.absent,
         )
+
+    def _batches(self, stage: Stage, iteration: int) -> Iterator[Batch]:
+        train = self.config.train
         batches = EpisodeBatches(
-            episodes,
+            self._episodes(stage),
             self.source,
             train.batch_size,
             self.process.share(train.batch_size),
@@ -211,15 +222,14 @@ class Trainer:
         )
         return Position()
 
-    def _open(self, dataset: SegmentationDataset, augmented: bool) -> InputSource:
+    def _open(self, dataset: SegmentationDataset, training: bool) -> InputSource:
         """The images of a data set; the first process fills the cache for all."""
         if not self.process.first:
             self.process.wait()
         elif self.config.data.cache:
-            views = self.config.data.cache_views if augmented else 1
-            self.reporter.message(cache_size(self.config, self.model.backbone, dataset, views))
+            self.reporter.message(cache_size(self.config, self.model.backbone, dataset, training))
         source = open_source(
-            self.config, dataset, self.model.backbone, augmented, self.reporter.caching
+            self.config, dataset, self.model.backbone, training, self.reporter.caching
         )
         if self.process.first:
             self.process.wait()

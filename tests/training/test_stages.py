@@ -1,7 +1,10 @@
 """What the stages of a training train, and how fast."""
 
+import shutil
+
 import pytest
 import torch
+from PIL import Image
 
 from arnet.config import StageConfig
 from arnet.runtime.errors import DataError
@@ -40,8 +43,18 @@ def test_a_stage_says_how_often_a_query_does_not_show_its_class(make_trainer, tm
         for s in trainer.stages
     ]
     assert 0 < sum(shown[0]) < len(shown[0])
-    assert sum(shown[1]) < sum(shown[0])
+    assert not any(shown[1])
     assert all(shown[2])
+
+
+def test_a_class_that_all_photographs_show_is_told(make_trainer, shapes, tmp_path):
+    root = shutil.copytree(shapes, tmp_path / "one")
+    (root / "classes.txt").write_text("thing")
+    for path in (root / "masks").iterdir():
+        Image.open(path).point(lambda value: int(value > 0)).save(path)
+    trainer = make_trainer(tmp_path / "run", f"data.root={root}", "train.absent=0.5")
+    trainer.run()
+    assert any("all images show thing: train.absent" in m for m in trainer.reporter.messages)
 
 
 def test_more_shots_than_images_are_told(make_trainer, tmp_path):
