@@ -233,7 +233,8 @@ class TrainConfig:
     """Optimisation. SGD and poly 0.9 as CANet and PFENet."""
 
     backbone_weights: str = "imagenet"
-    """"imagenet" takes torchvision's (a download), "random" none, else a safetensors file."""
+    """"imagenet" takes torchvision's (a download), "random" none; else a safetensors file, or a
+    checkpoint whose backbone is taken, such as "arnet-r50" (docs/data.md)."""
     init: str = ""
     """Checkpoint to start from: a path, or the name of one that comes with arnet."""
     stages: Annotated[tuple[StageConfig, ...], Field(min_length=1)] = (
