@@ -150,13 +150,13 @@ class AugmentConfig:
 class MemberConfig:
     """One data set of a union."""
 
-    name: str
-    """Stands before its classes: ``voc`` makes ``voc/dog``."""
+    name: Annotated[str, Field(pattern="^[^/]+$")]
+    """Stands before its classes, without a slash of its own: ``voc`` makes ``voc/dog``."""
     kind: Literal["pascal", "coco", "folder", "davis"]
     root: str = "."
     """Its folder, seen from the union's."""
     share: Annotated[float, Field(gt=0)] = 1.0
-    """Of the training's episodes, measured against the shares of the other members."""
+    """Of the training's episodes, against the others' shares; with ``data.sampling=class``."""
     limit: Annotated[int, Field(ge=0)] = 0
     """Images of a class that are enough; further ones only where another has fewer. 0 takes all."""
 
@@ -261,7 +261,8 @@ class TrainConfig:
     """How often the query does not show the class, as it may be in use, unlike in the field."""
     pseudo_classes: Probability = 0.0
     """How often an episode is about a region that its images share by the look of the frozen
-    features, not about its class, so that the model learns to find what the support marks."""
+    features, not about its class, so that the model learns to find what the support marks. It may
+    be of a novel class, so that photographs which show one must be left out, ``novel=drop``."""
     alpha: Annotated[float, Field(ge=0)] = 1.0
     beta: Annotated[float, Field(ge=0)] = 1.0
     gamma: Annotated[float, Field(ge=0)] = 1.0

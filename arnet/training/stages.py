@@ -42,9 +42,11 @@ def place_stages(config: Config, dataset: SegmentationDataset) -> list[Stage]:
     """The stages of a configuration, checked before anything is computed.
 
     Raises:
-        ConfigError: a stage has nothing to train, or other shots than the model takes.
+        ConfigError: a stage has nothing to train, or other shots than the model takes, or the
+            episodes would not be those that the configuration says.
         DataError: no class has images enough for a stage.
     """
+    _check_draws(config, dataset)
     model = config.model
     stages: list[Stage] = []
     start = 0
@@ -74,6 +76,24 @@ def place_stages(config: Config, dataset: SegmentationDataset) -> list[Stage]:
         stages.append(Stage(number, stage, start, classes))
         start += stage.iterations
     return stages
+
+
+def _check_draws(config: Config, dataset: SegmentationDataset) -> None:
+    data = config.data
+    if data.sampling == "image" and len({member.share for member in data.members}) > 1:
+        raise ConfigError(
+            "the members of the union have different shares, and data.sampling=image draws all "
+            "(image, class) pairs alike",
+            "set data.sampling=class, or give every member the same share",
+        )
+    # They are cut out of the photographs, whatever the masks hide.
+    shows_novel = any(dataset.hidden & dataset.scan[i].pixels.keys() for i, _ in dataset.pairs)
+    if config.train.pseudo_classes and shows_novel:
+        raise ConfigError(
+            "pseudo-classes may be about the novel classes: photographs that show them are trained "
+            "on, as data.novel=background has it",
+            "set data.novel=drop, or train.pseudo_classes=0",
+        )
 
 
 def choose_trainable(model: ARNet, trainable: str) -> list[nn.Parameter]:

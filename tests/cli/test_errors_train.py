@@ -34,7 +34,10 @@ def test_an_unknown_key_is_refused_with_the_keys_there_are(
 
 @pytest.mark.parametrize(
     "override",
-    ["train.batch_size=many", "model.channels=-1", "data.kind=film", "train=fast", "lonely"],
+    [
+        *("train.batch_size=many", "model.channels=-1", "data.kind=film", "train=fast", "lonely"),
+        "data.members=[{name: a/b, kind: davis}]",
+    ],
 )
 def test_a_value_of_the_wrong_type_is_refused(
     override: str, fails: Fails, data: Path, tmp_path: Path
