@@ -57,6 +57,7 @@ def save_state(
     optimizer: torch.optim.Optimizer,
     config: Config,
     position: Position,
+    scaler: torch.amp.GradScaler,
 ) -> None:
     """Write the state; the file is replaced at once or not at all."""
     names: dict[Tensor, str] = {p: name for name, p in model.named_parameters()}
@@ -65,9 +66,12 @@ def save_state(
         for key, value in values.items():
             if value is not None:
                 tensors[f"{_OPTIMIZER}{names[parameter]}/{key}"] = torch.as_tensor(value)
-    save_tensors(
-        path, tensors, FORMAT, {"config": config_to_dict(config), "position": vars(position)}
-    )
+    header = {
+        "config": config_to_dict(config),
+        "position": vars(position),
+        "scaler": scaler.state_dict(),
+    }
+    save_tensors(path, tensors, FORMAT, header)
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,7 @@ class SavedState:
     position: Position
     tensors: Mapping[str, Tensor]
     path: Path
+    scaler: Mapping[str, Any]
 
     def require_photographs(self, dataset: SegmentationDataset) -> None:
         """Check that the training goes on with the photographs that it began with.
@@ -96,8 +101,12 @@ class SavedState:
         """Give the model its weights."""
         load_weights(model, _below(self.tensors, _MODEL), self.path)
 
-    def restore_optimizer(self, model: ARNet, optimizer: torch.optim.Optimizer) -> None:
-        """Give the optimiser its momentum."""
+    def restore_optimizer(
+        self, model: ARNet, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
+    ) -> None:
+        """Give the optimiser its momentum, and fp16 its scale, where the state knows one."""
+        if self.scaler:
+            scaler.load_state_dict(dict(self.scaler))
         parameters = dict(model.named_parameters())
         for key, value in _below(self.tensors, _OPTIMIZER).items():
             name, _, entry = key.rpartition("/")
@@ -135,7 +144,7 @@ def load_state(path: Path, config: Config) -> SavedState:
             "train anew with another --out",
         ) from error
     _check_start(path, position.init, config.train.init)
-    return SavedState(position, tensors, path)
+    return SavedState(position, tensors, path, header.get("scaler", {}))
 
 
 def _check_start(path: Path, known: str | None, init: str) -> None:

@@ -123,7 +123,7 @@ class Trainer:
             # The stages have different shots: their validations do not compare.
             position = replace(position, stage=stage.number, best=None)
         elif self.saved is not None:
-            self.saved.restore_optimizer(self.model, optimization.optimizer)
+            self.saved.restore_optimizer(self.model, optimization.optimizer, optimization.scaler)
         self._tell(stage)
         for batch in self._batches(stage, position.iteration):
             rate = learning_rate(train, stage.config, position.iteration - stage.start)
@@ -142,7 +142,7 @@ class Trainer:
             if train.validate_every and (ends or iteration % train.validate_every == 0):
                 position = self._validate(stage, position, log)
             if ends or iteration % train.save_every == 0:
-                self._save(optimization.optimizer, position)
+                self._save(optimization, position)
         return position
 
     def _tell(self, stage: Stage) -> None:
@@ -235,10 +235,11 @@ class Trainer:
             self.process.wait()
         return source
 
-    def _save(self, optimizer: torch.optim.Optimizer, position: Position) -> None:
+    def _save(self, optimization: Optimization, position: Position) -> None:
         if self.process.first:
             self._save_checkpoint(LAST, position)
-            save_state(self.out / STATE, self.model, optimizer, self.config, position)
+            optimizer, scaler = optimization.optimizer, optimization.scaler
+            save_state(self.out / STATE, self.model, optimizer, self.config, position, scaler)
         self.process.wait()
 
     def _save_checkpoint(self, name: str, position: Position) -> None:
