@@ -17,7 +17,7 @@ from arnet.data.dataset import SegmentationDataset, count_shots
 from arnet.runtime.errors import DataError
 
 Sampling = Literal["class", "image"]
-Order = Literal["list", "canet", "random"]
+Order = Literal["canet", "random"]
 
 # Streams of one seed: [seed, n] draws episode n, [seed, n, stream] something about it. ABSENT and
 # VIEWS are one stream, so that a query without the class goes with small numbers for the view of
@@ -151,7 +151,7 @@ class EvaluationEpisodes(Sequence[Episode]):
         shots: int = 1,
         episodes: int = 1000,
         seed: int = 0,
-        order: Order = "list",
+        order: Order = "random",
     ) -> None:
         """Checks that every class has images enough.
 
@@ -160,10 +160,9 @@ class EvaluationEpisodes(Sequence[Episode]):
             classes: class ids to evaluate; None takes those of the data set.
             shots: number of supports, k.
             episodes: number of episodes.
-            seed: 0 or more; draws the supports, and the queries where the order is not the list's.
-            order: how the queries run through the list of (image, class) pairs. ``"list"`` in
-                order and over again, as HSNet does; ``"canet"`` in order once, then through newly
-                shuffled copies; ``"random"`` drawn anew each time.
+            seed: 0 or more; draws the supports and the queries.
+            order: how the queries run through the list of (image, class) pairs. ``"canet"`` in
+                order once, then through newly shuffled copies; ``"random"`` drawn anew each time.
 
         Raises:
             DataError: a class has no images enough, a class is unknown, or another argument is
@@ -173,8 +172,8 @@ class EvaluationEpisodes(Sequence[Episode]):
             raise DataError(
                 f"{episodes} episodes of {shots} shots cannot be drawn", "give at least 1 of each"
             )
-        if order not in ("list", "canet", "random"):
-            raise DataError(f'there is no order "{order}"', 'choose "list", "canet" or "random"')
+        if order not in ("canet", "random"):
+            raise DataError(f'there is no order "{order}"', 'choose "canet" or "random"')
         self.dataset = dataset
         self.classes = _checked_classes(dataset, classes, shots)
         self.shots = shots
@@ -200,14 +199,11 @@ class EvaluationEpisodes(Sequence[Episode]):
     def _query_numbers(self) -> np.ndarray:
         """Position of the query of each episode in the list of pairs."""
         count = len(self._pairs)
-        copies = -(-self.episodes // count)
         rng = np.random.default_rng([self.seed, 0, COPY])
         if self.order == "random":
             return rng.integers(count, size=self.episodes)
-        numbers = [np.arange(count)] * copies
-        if self.order == "canet":
-            numbers[1:] = [rng.permutation(count) for _ in range(copies - 1)]
-        return np.concatenate(numbers)[: self.episodes]
+        shuffled = [rng.permutation(count) for _ in range(-(-self.episodes // count) - 1)]
+        return np.concatenate([np.arange(count), *shuffled])[: self.episodes]
 
 
 def _checked_classes(

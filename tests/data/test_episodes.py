@@ -30,7 +30,7 @@ def test_support_is_never_the_query_and_never_twice(dataset, sampling):
         check(dataset, training.draw(index), 5)
 
 
-@pytest.mark.parametrize("order", ["list", "canet", "random"])
+@pytest.mark.parametrize("order", ["canet", "random"])
 def test_evaluation_support_is_never_the_query_and_never_twice(dataset, order):
     for episode in EvaluationEpisodes(dataset, (1, 2), 5, 2000, order=order):
         check(dataset, episode, 5)
@@ -84,12 +84,6 @@ def test_only_the_classes_asked_for_are_drawn(dataset):
     assert {e.class_id for e in EvaluationEpisodes(dataset, (2,), episodes=50)} == {2}
 
 
-def test_list_order_runs_through_the_pairs_again_and_again(dataset):
-    pairs = [pair for pair in dataset.pairs if pair[1] in (1, 2)]
-    queries = [(e.query, e.class_id) for e in EvaluationEpisodes(dataset, (1, 2), episodes=100)]
-    assert queries == (pairs * 3)[:100]
-
-
 def test_canet_order_shuffles_each_copy_but_the_first(dataset):
     pairs = [pair for pair in dataset.pairs if pair[1] in (1, 2)]
     count = len(pairs)
@@ -114,7 +108,7 @@ def test_evaluation_is_the_same_for_a_seed_and_different_for_another(dataset):
     def drawn(order, seed):
         return list(EvaluationEpisodes(dataset, (1, 2), 2, 100, seed, order))
 
-    for order in ("list", "canet", "random"):
+    for order in ("canet", "random"):
         assert drawn(order, 1) == drawn(order, 1) != drawn(order, 2)
 
 
