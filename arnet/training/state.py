@@ -93,8 +93,8 @@ class SavedState:
             raise DataError(
                 f"the photographs of {dataset.name} are not those that the training of {self.path} "
                 "began with: what it has learned from may now be kept for validation",
-                "put them back, or name those of before in train.txt and val.txt; to train on with "
-                "others, give --init and the checkpoint, and choose another --out",
+                "put them back, or name those of before in train.txt in their order, the rest in "
+                "val.txt; to train on with others, give --init CHECKPOINT and another --out",
             )
 
     def restore_model(self, model: ARNet) -> None:

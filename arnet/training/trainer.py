@@ -157,10 +157,10 @@ class Trainer:
             )
         episodes = self._episodes(stage)
         if episodes.absent and episodes.always_shown:
+            names = ", ".join(called[c] for c in episodes.always_shown)
             self.reporter.message(
-                "all images show "
-                + ", ".join(called[c] for c in episodes.always_shown)
-                + ": train.absent does nothing there without images, of empty masks, that do not"
+                f"train.absent does nothing for {names}: all images show that; add some with empty "
+                "masks"
             )
 
     def _episodes(self, stage: Stage) -> TrainingEpisodes:
@@ -243,17 +243,20 @@ class Trainer:
         self.process.wait()
 
     def _save_checkpoint(self, name: str, position: Position) -> None:
+        photographs = self.dataset.marks if self.config.data.kind in GROWING else ()
+        path, info = self.out / name, self._info(position)
+        save_checkpoint(path, self.model, self.config, info, photographs)
+
+    def _info(self, position: Position) -> dict[str, object]:
         drawn = {c for stage in self.stages[: position.stage + 1] for c in stage.classes}
         names = [self.dataset.class_names[c] for c in sorted(drawn)]
-        info = {
+        return {
             "iteration": position.iteration,
             "seconds": round(position.seconds, 1),
             "best_validation_miou": position.best,
             "data": self.dataset.name,
             "trained_classes": list(dict.fromkeys((*position.seen, *names))),
         }
-        photographs = self.dataset.marks if self.config.data.kind in GROWING else ()
-        save_checkpoint(self.out / name, self.model, self.config, info, photographs)
 
 
 @contextmanager
