@@ -7,13 +7,14 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import IO
 
 from PIL import Image, UnidentifiedImageError
 
-from arnet.runtime.errors import ArnetError, ImageError
-from arnet.runtime.finding import VIDEO_SUFFIXES
+from arnet.runtime.errors import ArnetError, ImageError, install
+from arnet.runtime.finding import HEIF_SUFFIXES, VIDEO_SUFFIXES, broken_link
 
 MAX_PIXELS = 250_000_000
 """Largest accepted image. Pillow's own limit (179 million) is below today's largest sensors."""
@@ -64,6 +65,8 @@ def opened(path: Path, decode: bool = True) -> Iterator[Image.Image]:
     except ArnetError:
         raise
     except FileNotFoundError as error:
+        if path.is_symlink():
+            raise broken_link(path) from error
         raise ImageError(f"{path} does not exist.", "Check the name.") from error
     except PermissionError as error:
         raise ImageError(f"{path} may not be read.", "Check its permissions.") from error
@@ -71,6 +74,8 @@ def opened(path: Path, decode: bool = True) -> Iterator[Image.Image]:
         if path.stat().st_size == 0:
             raise ImageError(f"{path} is empty (0 bytes).", "Copy it again.") from error
         hint = "Save it as JPEG or PNG."
+        if path.suffix.lower() in HEIF_SUFFIXES and not _with_heif():
+            hint = f"{install('heic')} reads this format; or save it as JPEG."
         if path.suffix.lower() in VIDEO_SUFFIXES:
             hint = f"If it is a video, arnet infer takes it with --video {path}."
         raise ImageError(f"{path} is not an image that can be read.", hint) from error
@@ -81,7 +86,20 @@ def opened(path: Path, decode: bool = True) -> Iterator[Image.Image]:
         ) from error
 
 
+@cache
+def _with_heif() -> bool:
+    """Let Pillow read HEIF, the format of telephones, if pillow-heif is installed."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        return False
+    register_heif_opener()
+    return True
+
+
 def _open(file: IO[bytes], path: Path) -> Image.Image:
+    if path.suffix.lower() in HEIF_SUFFIXES:
+        _with_heif()
     # The limit is Pillow's global; it is lifted for the header only, and ours is checked instead.
     with _limit_lock:
         usual = Image.MAX_IMAGE_PIXELS

@@ -62,6 +62,19 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
         return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
+def icc_profile(path: str | Path) -> bytes | None:
+    """The colour profile of what :func:`read_image` gives; None if there is none.
+
+    That of a photograph in other colours than RGB, such as CMYK, means nothing after conversion.
+
+    Raises:
+        ImageError: as for :func:`image_size`.
+    """
+    with opened(Path(path), decode=False) as image:
+        profile = image.info.get("icc_profile")
+        return profile if image.mode in ("RGB", "RGBA", "P") else None
+
+
 def image_size(path: str | Path) -> tuple[int, int]:
     """Return the (height, width) that :func:`read_image` would give, mostly without decoding.
 
@@ -142,6 +155,7 @@ def save_image(
     array: NDArray[np.uint8],
     palette: NDArray[np.uint8] | None = None,
     fast: bool = False,
+    icc_profile: bytes | None = None,
 ) -> None:
     """Write an image, whole or not at all; the suffix decides the format.
 
@@ -151,6 +165,7 @@ def save_image(
         palette: (N, 3) uint8 colours of the index values of an (H, W) array.
         fast: spend little time on making a PNG small, as for drawings over large photographs, in
             which there is little to compress but much to try.
+        icc_profile: what the colours mean; without, they are taken for sRGB.
 
     Raises:
         OutputError: if the suffix is not an image's or the file cannot be written.
@@ -165,8 +180,11 @@ def save_image(
     image = Image.fromarray(array)
     if palette is not None:
         image.putpalette(palette.astype(np.uint8).tobytes())
+    options: dict[str, Any] = {"compress_level": 1} if fast else {}
+    if icc_profile is not None:
+        options["icc_profile"] = icc_profile
     with atomic_write(path) as temporary:
-        image.save(temporary, format=file_format, **({"compress_level": 1} if fast else {}))
+        image.save(temporary, format=file_format, **options)
 
 
 def _grey_16_bit(image: Image.Image, path: Path) -> NDArray[np.uint8]:

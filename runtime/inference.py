@@ -157,21 +157,33 @@ def infer(
             "leave --figure out, or give the photographs with --support",
         )
     check_names(queries)
-    check_out(out, [query.path for query in queries], learned.supports, learned.folders)
+    check_out(out, queries, learned.supports, learned.folders)
     done: list[Result | Unread] = []
-    for query in queries:
-        try:
-            one: Result | Unread = _infer_one(segmenter, learned, query, out, outputs)
-        except ImageError as error:
-            one = Unread(query, error)
-        done.append(one)
-        progress(one)
-    unread = [one for one in done if isinstance(one, Unread)]
-    if len(unread) == len(done):
-        raise unread[0].error
-    results = [one for one in done if isinstance(one, Result)]
-    write_learned_results(out / "results.json", results, segmenter, learned, unread)
+    try:
+        for query in queries:
+            try:
+                done.append(_infer_one(segmenter, learned, query, out, outputs))
+            except ImageError as error:
+                done.append(Unread(query, error))
+            progress(done[-1])
+    finally:
+        # Also of a run that is stopped, what was written is told.
+        results = [one for one in done if isinstance(one, Result)]
+        unread = [one for one in done if isinstance(one, Unread)]
+        if results:
+            write_learned_results(out / "results.json", results, segmenter, learned, unread)
+    if not results:
+        raise _none_read(unread)
     return done
+
+
+def _none_read(unread: Sequence[Unread]) -> ImageError:
+    first = unread[0].error
+    if len(unread) == 1:
+        return first
+    return ImageError(
+        f"none of {len(unread)} photographs could be read: {first.message}", first.hint
+    )
 
 
 def _infer_one(
@@ -186,7 +198,7 @@ def _infer_one(
     read = time.perf_counter() - began
     segmentation = segmenter.segment(image, learned.states, parts=outputs.figure)
     labels = segmentation.labels()
-    write_pictures(out, query.name, image, segmentation, labels, learned.supports, outputs)
+    write_pictures(out, query, image, segmentation, labels, learned.supports, outputs)
     seconds = {"read": read, **segmentation.seconds, "total": time.perf_counter() - began}
     size = image.shape[0], image.shape[1]
     return Result(query.path, size, _segments(segmentation, labels), seconds, query.name)

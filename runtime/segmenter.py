@@ -72,7 +72,7 @@ class Segmenter:
         Args:
             path: its folder or zip, or the name of one that comes with arnet.
             engine: see ``open_engine``.
-            threads: processor threads of one computation; None for one per core.
+            threads: processor threads of one computation; None for one per core, at most 16.
             refused: see ``open_engine``.
 
         Raises:

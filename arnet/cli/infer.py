@@ -124,7 +124,9 @@ def infer(
     ] = None,
     threads: Annotated[
         int | None,
-        typer.Option(min=1, help="Processor threads of a bundle; by default one per core."),
+        typer.Option(
+            min=1, help="Processor threads of a bundle; by default one per core, at most 16."
+        ),
     ] = None,
 ) -> None:
     r"""Cut a thing out of photographs or a video, from a few examples.
@@ -146,7 +148,7 @@ def infer(
       arnet infer --bundle horse.bundle --state horse.npz --video ride.mp4
     """
     from arnet.runtime.output_folder import check_out
-    from arnet.runtime.pictures import Outputs
+    from arnet.runtime.pictures import Outputs, check_names
 
     query = [word for word in query or [] if word]  # "" would be the folder of the shell
     if not checkpoint and not bundle:
@@ -188,7 +190,8 @@ def infer(
     classes = (
         inference.read_classes(support, label or [], annotation, save_state) if support else {}
     )
-    check_out(out, [one.path for one in queries], classes, support or [])
+    check_names(queries)
+    check_out(out, queries, classes, support or [])
     segmenter = inference.open_segmenter(
         checkpoint, bundle, engine, threads, device, size, precision
     )

@@ -12,13 +12,17 @@ _LONG = 300.0
 class Pace:
     """Counts what is done: a line for every tenth, and one where nothing was said for minutes."""
 
-    def __init__(self, done: int = 0, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, done: int = 0, clock: Callable[[], float] = time.monotonic, quiet: float = 0.0
+    ) -> None:
         """Begin.
 
         Args:
             done: what was there before, which took no time of this run.
             clock: seconds.
+            quiet: seconds at the beginning without a line: what takes no longer needs none.
         """
+        self._quiet = quiet
         self._first = self._told = done
         self._clock = clock
         self._began = self._spoke = clock()
@@ -26,6 +30,8 @@ class Pace:
     def due(self, done: int, total: int) -> bool:
         """Whether a line is to be said now; if so, it counts as said."""
         tenth = 10 * done // total > 10 * self._told // total
+        if self._clock() - self._began < self._quiet:
+            return False
         if done > self._told and (tenth or self._clock() - self._spoke >= _LONG):
             self._told, self._spoke = done, self._clock()
             return True

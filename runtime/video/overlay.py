@@ -93,6 +93,7 @@ def segment_video(
         dict(zip(states, zip(*areas, strict=True), strict=True)),
         {part: spent / len(times) for part, spent in seconds.items()},
         (*reader.damage, *([writer.left_out] if writer.left_out else [])),
+        masks,
     )
 
 
@@ -133,10 +134,10 @@ def _overlay(frame: Frame, found: LabelMap, names: list[str]) -> _Overlay:
 
 
 def _remove_from(masks: Path, number: int) -> None:
-    """Remove the masks of frames from a number on."""
-    for path in masks.glob("*.png"):
-        if path.stem.isdecimal() and int(path.stem) >= number:
-            path.unlink()
+    """Remove the masks that a longer video left, and nothing else: they have no gap."""
+    while (path := masks / f"{number:05}.png").is_file():
+        path.unlink()
+        number += 1
 
 
 def infer_video(
