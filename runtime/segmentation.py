@@ -122,5 +122,9 @@ class FewShotSegmenter(Protocol[State]):
         ...
 
     def describe(self) -> dict[str, Any]:
-        """What it is, for results.json: kind, name, sha256, device."""
+        """What it is, for results.json: kind, name, sha256, device.
+
+        "fused_shots", if there, is the number of shots, the last ones, that are fused into one
+        vector; None for all.
+        """
         ...

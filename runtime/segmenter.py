@@ -200,6 +200,7 @@ class Segmenter:
             "sha256": self.bundle.sha256,
             "precision": manifest.precision.requested,
             "input_size": manifest.image_size,
+            "fused_shots": manifest.fused_shots,
             **self.engine.describe(),
         }
 

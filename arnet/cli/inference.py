@@ -136,7 +136,16 @@ def learn(
     from arnet.runtime.state import SupportState
 
     if not states:
-        return inference.learn(segmenter, classes, folders)
+        learned = inference.learn(segmenter, classes, folders)
+        fused = segmenter.describe().get("fused_shots")
+        for name, members in classes.items():
+            if fused is not None and len(members) > fused:
+                console.out.print(
+                    f"note: {name} has {len(members)} supports; the vector that refines the mask"
+                    f" is fused from the last {fused} of them",
+                    style="yellow",
+                )
+        return learned
     files: dict[str, Path] = {}
     for word in states:
         name, equals, file = word.partition("=")
