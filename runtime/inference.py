@@ -11,6 +11,7 @@ from typing import Generic
 import numpy as np
 from numpy.typing import NDArray
 
+from arnet.runtime.coco import write_coco
 from arnet.runtime.errors import AnnotationError, ImageError
 from arnet.runtime.finding import Query
 from arnet.runtime.images import read_image
@@ -172,6 +173,8 @@ def infer(
         unread = [one for one in done if isinstance(one, Unread)]
         if results:
             write_learned_results(out / "results.json", results, segmenter, learned, unread)
+            if outputs.coco:
+                write_coco(out / "annotations.json", results)
     if not results:
         raise _none_read(unread)
     return done

@@ -31,11 +31,13 @@ class Outputs:
             the order of results.json.
         figure: the grid of supports, query, q1, s and q2 (Fig. 6 of the paper).
         cutout: the photograph as PNG, transparent where nothing was found.
+        coco: annotations.json, a COCO file for all photographs.
     """
 
     probabilities: bool = False
     figure: bool = False
     cutout: bool = False
+    coco: bool = False
 
 
 MASKS_AND_OVERLAYS = Outputs()

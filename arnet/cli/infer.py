@@ -90,6 +90,14 @@ def infer(
             "--cutout", help="Also write the thing alone, on a transparent ground, as PNG."
         ),
     ] = False,
+    coco: Annotated[
+        bool,
+        typer.Option(
+            "--coco",
+            help="Also write annotations.json (COCO): to correct in a labelling tool, or, beside "
+            "the photographs, to serve as --support.",
+        ),
+    ] = False,
     prob: Annotated[
         bool,
         typer.Option("--prob", help="Also write probabilities (float16 .npy, a map per class)."),
@@ -174,8 +182,8 @@ def infer(
         of_supports = {"--label": label, "--annotation": boxes, "--figure": figure}
         console.not_with("--state", {**of_supports, "--save-state": save_state})
     if video:
-        of_photographs = {"--figure": figure, "--prob": prob, "--cutout": cutout}
-        console.not_with("--video", of_photographs)
+        pictures = {"--figure": figure, "--prob": prob, "--cutout": cutout}
+        console.not_with("--video", {**pictures, "--coco": coco})
     else:
         console.not_with("--query", {"--masks": masks})
 
@@ -204,7 +212,7 @@ def infer(
         written = inference.segment_video(segmenter, learned, video, out, masks)
     else:
         written = inference.segment_photographs(
-            segmenter, learned, queries, out, Outputs(prob, figure, cutout)
+            segmenter, learned, queries, out, Outputs(prob, figure, cutout, coco)
         )
     console.next_is_to_view(written)
 

@@ -183,6 +183,21 @@ def test_every_kind_of_photograph_is_segmented(
         assert Image.open(tmp_path / "out" / name).size == image.size
 
 
+def test_what_was_found_teaches_the_next_run(
+    infer: Infer, support: Path, query: Path, tmp_path: Path
+) -> None:
+    infer(support, query, "--coco")
+    first = read(tmp_path / "out" / f"{query.stem}_mask.png")
+    learned = tmp_path / "learned"
+    learned.mkdir()
+    shutil.copy(query, learned)
+    shutil.copy(tmp_path / "out" / "annotations.json", learned)
+    said = infer(learned, query).out
+    assert "support: 1 support\n" in said  # the class has kept its name
+    second = read(tmp_path / "out" / f"{query.stem}_mask.png")
+    assert ((first > 0) & (second > 0)).sum() > 0.8 * (first > 0).sum() > 0
+
+
 def test_a_cutout_keeps_what_the_colours_mean(
     infer: Infer, support: Path, photograph: np.ndarray, tmp_path: Path
 ) -> None:
