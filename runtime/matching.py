@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from arnet.runtime.annotations import (
-    Annotation,
     CocoFile,
-    Kind,
     LabelNames,
     is_coco,
     parse_json,
     parse_voc,
     read_json,
     read_label_names,
-    size_mismatch,
 )
 from arnet.runtime.errors import AnnotationError, SizeMismatchError
 from arnet.runtime.finding import images_in
-from arnet.runtime.images import image_size, is_turned, read_mask
-from arnet.runtime.unknown import check_unknown
+from arnet.runtime.images import image_size, is_turned
+from arnet.runtime.labelled import Labelled, from_mask, from_shapes
 
 MASK_NAMES = ("{}.png", "{}_mask.png", "{}.mask.png")
-MOST_LABELS = 32
-"""A mask with more values than this, none of them named, is a photograph or has soft edges."""
-
 ACCEPTED = (
     "Accepted for a.jpg: a mask a.png, a_mask.png or a.mask.png (or images/a.jpg with masks/a.png);"
     " a.json (labelme, SA-1B, prompt list); a.xml (Pascal VOC); JPEGImages/a.jpg with"
@@ -55,27 +46,6 @@ _KNOWN_FOLDERS = frozenset(
         "__MACOSX",
     )
 )
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """The annotation of one label in one photograph.
-
-    Attributes:
-        path: the photograph.
-        mask: (H, W) uint8, 0, 1, 255.
-        kind: "mask" or "box".
-        source: what was used, for the user; it ends in a bracket.
-        label: None if the annotation has none.
-        number: whether the label is the value of an index mask without names.
-    """
-
-    path: Path
-    mask: NDArray[np.uint8]
-    kind: Kind
-    source: str
-    label: str | None
-    number: bool = False
 
 
 class SupportFolder:
@@ -143,12 +113,12 @@ class SupportFolder:
         size = image_size(picture)
         for path in self._candidates(picture):
             if path.suffix.lower() == ".png":
-                yield from self._from_mask(path, picture, size)
+                yield from from_mask(path, picture, size, self._label_names, self.folder)
             elif path.suffix.lower() == ".json":
                 form, annotations = parse_json(path, picture, size)
-                yield from _from_shapes(annotations, path, picture, form)
+                yield from from_shapes(annotations, path, picture, form)
             else:
-                yield from _from_shapes(parse_voc(path, size), path, picture, "Pascal VOC")
+                yield from from_shapes(parse_voc(path, size), path, picture, "Pascal VOC")
             return
         if self._coco is None:
             raise AnnotationError(f"{picture} has no annotation.", ACCEPTED)
@@ -158,7 +128,7 @@ class SupportFolder:
                 f"{picture} has no annotation: {self._coco.path} has no objects for it.",
                 "Annotate it or take it out of the folder. " + ACCEPTED,
             )
-        yield from _from_shapes(annotations, self._coco.path, picture, "COCO")
+        yield from from_shapes(annotations, self._coco.path, picture, "COCO")
 
     def _candidates(self, picture: Path) -> Iterator[Path]:
         """Yield the annotation files that exist for a photograph, the first to win first."""
@@ -180,48 +150,6 @@ class SupportFolder:
             files = sorted(folder.iterdir())
             self._listings[folder] = {_key(path): path for path in files if path.is_file()}
         return self._listings[folder]
-
-    def _from_mask(self, path: Path, picture: Path, size: tuple[int, int]) -> Iterator[Labelled]:
-        names = self._label_names
-        try:
-            values = read_mask(path, names.colours)
-        except AnnotationError as error:
-            if path.stem == picture.stem and path.parent == picture.parent:
-                raise AnnotationError(
-                    f"{picture.name} and {path.name} in {path.parent} are both photographs, and it"
-                    " is not clear which one is meant.",
-                    f"If {path.name} is the mask, save it with one channel; if not, rename it.",
-                ) from error
-            raise
-        if values.shape != size:
-            raise size_mismatch(path, values.shape, size)
-        present = set(np.unique(values).tolist())
-        labels = sorted(present - {0, 255})
-        if not present - {0}:
-            raise AnnotationError(
-                f"{path} is empty: no pixel is marked as object.",
-                "Mark the object, or take the photograph out of the folder.",
-            )
-        if len(labels) > MOST_LABELS and not names.names:
-            raise AnnotationError(
-                f"{path} has {len(present)} different values: a grey photograph, or a mask with"
-                " soft edges or JPEG noise.",
-                "Save the mask as PNG with two values, 0 and 255, or one value per label.",
-            )
-        if len(labels) == 1 and 255 in present and labels[0] not in names.names:
-            check_unknown(path, values, labels[0], self.folder)
-        source = f"{picture.name}: {path.name} (mask, {len(present)} value"
-        source += "s" * (len(present) > 1)
-        if not labels:  # 0 and 255: a plain black-and-white mask
-            only = next(iter(names.names.values())) if len(names.names) == 1 else None
-            source += ")" if only is None else f", label {only})"
-            yield Labelled(picture, (values == 255).astype(np.uint8), "mask", source, only)
-        for value in labels:
-            mask = np.where(values == 255, values, values == value).astype(np.uint8)
-            name = names.names.get(value)
-            label = str(value) if name is None else name
-            which = "" if label == "1" else f", label {label}"
-            yield Labelled(picture, mask, "mask", f"{source}{which})", label, name is None)
 
     @cached_property
     def _label_names(self) -> LabelNames:
@@ -257,25 +185,3 @@ def _without_masks(pictures: list[Path]) -> list[Path]:
         if mask.format(path.stem) != _key(path)  # a.png is the mask of a.jpg, not of itself
     }
     return [path for path in pictures if _key(path) not in masks]
-
-
-def _from_shapes(
-    annotations: list[Annotation], path: Path, picture: Path, form: str
-) -> Iterator[Labelled]:
-    if not annotations:
-        raise AnnotationError(
-            f"{path} has no objects for {picture.name}.",
-            "Annotate it, or take the photograph out of the folder.",
-        )
-    for annotation in annotations:
-        if not np.any(annotation.mask == 1):
-            raise AnnotationError(
-                f"{path}: the annotation of '{annotation.label or 'the object'}' covers no pixel of"
-                f" {picture.name}.",
-                "Check that it lies inside the picture, then draw it again.",
-            )
-        what = "filled box" if annotation.kind == "box" else "shape"
-        plural = "" if annotation.shapes == 1 else "es" if annotation.kind == "box" else "s"
-        source = f"{picture.name}: {path.name} ({form}, {annotation.shapes} {what}{plural}"
-        source += f", label {annotation.label})" if annotation.label else ")"
-        yield Labelled(picture, annotation.mask, annotation.kind, source, annotation.label)

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from arnet.runtime.annotations import Kind, boxes_from_mask
 from arnet.runtime.errors import AnnotationError
 from arnet.runtime.images import read_image
-from arnet.runtime.matching import Labelled, SupportFolder
+from arnet.runtime.labelled import Labelled
+from arnet.runtime.matching import SupportFolder
 
 UNNAMED = "object"
 """Name of the class whose annotations carry no label."""
