@@ -131,5 +131,8 @@ def from_shapes(
         what = "filled box" if annotation.kind == "box" else "shape"
         plural = "" if annotation.shapes == 1 else "es" if annotation.kind == "box" else "s"
         source = f"{picture.name}: {path.name} ({form}, {annotation.shapes} {what}{plural}"
+        if annotation.crowds:
+            regions = "crowd region" if annotation.crowds == 1 else "crowd regions"
+            source += f", {annotation.crowds} {regions} left out as unknown"
         source += f", label {annotation.label})" if annotation.label else ")"
         yield Labelled(picture, annotation.mask, annotation.kind, source, annotation.label)

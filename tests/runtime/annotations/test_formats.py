@@ -116,6 +116,8 @@ def test_labelme_shapes_without_area(tmp_path, shape_type):
         ({"annotations": [{"segmentation": {"size": [4, 6], "counts": [1]}}]}, "a.json.*covers 1"),
         ({"annotations": [{"segmentation": {"size": [2, 3], "counts": [6]}}]}, "3x2.*6x4"),
         ({"annotations": [{"segmentation": []}]}, "neither"),
+        ({"annotations": [{"segmentation": [[1, 1, 4, 3]]}]}, "neither .* of at least 3 points"),
+        ({"annotations": [{"segmentation": "x"}]}, "pairs of numbers"),
         ([{"type": "point", "data": [1, 1]}], "a point has no area"),
         ([{"type": "star"}], "'star'"),
         ([{"type": "rectangle", "data": [1, 2, 3]}], "pairs of numbers"),
@@ -186,6 +188,9 @@ CORNER = [0, 0, 1, 0, 1, 1, 0, 1]
         ({"segmentation": {"size": [4, 6], "counts": [5, 2, 2, 2, 2, 2, 9]}}, SQUARE_ROWS, "mask"),
         # Compressed: 5 2 2, then the differences 2-2, 2-2, 2-2, 9-2.
         ({"segmentation": {"size": [4, 6], "counts": "5220007"}}, SQUARE_ROWS, "mask"),
+        # Parts without area are left out, as by pycocotools.
+        ({"segmentation": [[0, 0, 6, 4], FLAT_SQUARE, [5, 3], []]}, SQUARE_ROWS, "mask"),
+        ({"segmentation": [[0, 0, 6, 4]], "bbox": [1, 1, 3, 2]}, SQUARE_ROWS, "box"),
         ({"segmentation": [], "bbox": [1, 1, 3, 2]}, SQUARE_ROWS, "box"),
         ({"bbox": [1, 1, 3, 2]}, SQUARE_ROWS, "box"),
     ],
@@ -200,9 +205,20 @@ def test_coco_crowds(tmp_path):
     crowd = {"segmentation": {"size": [4, 6], "counts": [0, 8, 16]}, "iscrowd": 1}
     _, [cat] = parse(tmp_path, coco(crowd, {"segmentation": [FLAT_SQUARE]}))
     assert rows(cat.mask) == ["??....", "?###..", "?###..", "??...."]
+    assert (cat.shapes, cat.crowds) == (1, 1)
     _, [cat, dog] = parse(tmp_path, coco({"segmentation": [CORNER]}, {**crowd, "category_id": 2}))
     assert rows(cat.mask)[0] == "#....."
     assert rows(dog.mask) == ["##...."] * 4  # a crowd alone is the object
+    assert (dog.shapes, dog.crowds) == (1, 0)
+
+
+def test_a_brush_mask_of_cvat_is_an_object_beside_a_polygon(tmp_path):
+    """datumaro, which exports for CVAT, calls every mask a crowd and writes ``attributes``."""
+    extra = {"attributes": {"occluded": False}}
+    brush = {"segmentation": {"size": [4, 6], "counts": [0, 4, 20]}, "iscrowd": 1, **extra}
+    _, [cat] = parse(tmp_path, coco(brush, {"segmentation": [FLAT_SQUARE], **extra}))
+    assert rows(cat.mask) == ["#.....", "####..", "####..", "#....."]
+    assert (cat.shapes, cat.crowds) == (2, 0)
 
 
 def test_coco_pictures_match_by_name():
