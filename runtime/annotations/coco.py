@@ -1,4 +1,4 @@
-"""COCO JSON for a whole folder, SA-1B JSON and prompt lists for one picture.
+"""COCO JSON for a whole folder, the JSON of SAM and prompt lists for one picture.
 
 The parts of a COCO polygon are united; a hole is not the even-odd of two parts (COCO writes masks
 with holes as run-length encodings).
@@ -142,13 +142,14 @@ class CocoFile:
         return self.names.get(category, None if category is None else str(category))
 
 
-def parse_sa1b(data: dict[str, Any], path: Path, size: tuple[int, int]) -> list[Annotation]:
-    """Unite the objects of a JSON that describes one picture, without labels, as SA-1B does.
+def parse_sam(items: Any, path: Path, size: tuple[int, int], image: Any = None) -> list[Annotation]:
+    """Unite the objects of one picture that have no labels, as SAM and SA-1B write them.
 
     Args:
-        data: the parsed JSON: ``annotations`` and perhaps ``image`` with width and height.
+        items: the objects of the parsed JSON.
         path: its file, for errors.
         size: (H, W) of the picture, upright.
+        image: SA-1B's entry ``image`` with width and height, where there is one.
 
     Returns:
         One annotation without a label, or none.
@@ -156,10 +157,9 @@ def parse_sa1b(data: dict[str, Any], path: Path, size: tuple[int, int]) -> list[
     Raises:
         AnnotationError: for malformed shapes and wrong sizes.
     """
-    image = data.get("image")
     if isinstance(image, dict):
         check_size(path, image.get("width"), image.get("height"), size)
-    return merge(_rasterise(item, None, path, size) for item in _entries(data["annotations"], path))
+    return merge(_rasterise(item, None, path, size) for item in _entries(items, path))
 
 
 def parse_prompts(data: list[Any], path: Path, size: tuple[int, int]) -> list[Annotation]:
