@@ -34,12 +34,15 @@ _TURNED = (
 )
 
 IMAGE_FOLDERS = ("images", "JPEGImages")
+INDEX_MASKS = ("SegmentationClass", "SegmentationClassPNG")
+"""Folders beside ``JPEGImages/``; the second is labelme2voc's, whose first holds arrays."""
+
 _KNOWN_FOLDERS = frozenset(
     name.lower()
     for name in (
         *IMAGE_FOLDERS,
         "masks",
-        "SegmentationClass",
+        *INDEX_MASKS,
         "SegmentationObject",
         "Annotations",
         "ImageSets",
@@ -64,11 +67,7 @@ class SupportFolder:
         """Return the sub-folders if they are the classes; none if the folder is one class."""
         if images_in(folder):
             return []
-        sub_folders = sorted(
-            path
-            for path in folder.iterdir()
-            if path.is_dir() and not path.name.startswith((".", "__MACOSX"))
-        )
+        sub_folders = _folders_in(folder)
         return [] if any(p.name.lower() in _KNOWN_FOLDERS for p in sub_folders) else sub_folders
 
     def annotations(self) -> list[Labelled]:
@@ -95,10 +94,10 @@ class SupportFolder:
         return [replace(item, label=None, number=False) if item.number else item for item in found]
 
     def _pictures(self) -> list[Path]:
-        pictures = _without_masks(images_in(self.folder))
+        folders = [self.folder]
         for folder in self._folders(*IMAGE_FOLDERS):
-            pictures += _without_masks(images_in(folder))
-        return pictures
+            folders += [folder] if images_in(folder) else _folders_in(folder)
+        return [path for folder in folders for path in _without_masks(images_in(folder))]
 
     def _folders(self, *names: str) -> list[Path]:
         """The sub-folders of these names, in their order, however they are capitalised."""
@@ -107,7 +106,12 @@ class SupportFolder:
 
     @cached_property
     def _sub_folders(self) -> list[Path]:
-        return sorted(path for path in self.folder.iterdir() if path.is_dir())
+        return _folders_in(self.folder)
+
+    def _beside(self, picture: Path, *names: str) -> list[Path]:
+        """As ``_folders``; of a photograph ``images/train/a.jpg`` their sub-folders ``train/``."""
+        folders = self._folders(*names)
+        return [sub if (sub := f / picture.parent.name).is_dir() else f for f in folders]
 
     def _annotations_of(self, picture: Path) -> Iterator[Labelled]:
         size = image_size(picture)
@@ -120,15 +124,16 @@ class SupportFolder:
             else:
                 yield from from_shapes(parse_voc(path, size), path, picture, "Pascal VOC")
             return
-        if self._coco is None:
+        coco = self._coco_of(picture)
+        if coco is None:
             raise AnnotationError(f"{picture} has no annotation.", ACCEPTED)
-        annotations = self._coco.annotations(picture, size)
+        annotations = coco.annotations(picture, size)
         if not annotations:
             raise AnnotationError(
-                f"{picture} has no annotation: {self._coco.path} has no objects for it.",
+                f"{picture} has no annotation: {coco.path} has no objects for it.",
                 "Annotate it or take it out of the folder. " + ACCEPTED,
             )
-        yield from from_shapes(annotations, self._coco.path, picture, "COCO")
+        yield from from_shapes(annotations, coco.path, picture, "COCO")
 
     def _candidates(self, picture: Path) -> Iterator[Path]:
         """Yield the annotation files that exist for a photograph, the first to win first."""
@@ -136,10 +141,10 @@ class SupportFolder:
         masks = [name.format(stem) for name in MASK_NAMES]
         for places, names in (
             (beside, masks),
-            (self._folders("masks"), masks),
+            (self._beside(picture, "masks"), masks),
             (beside, [f"{stem}.json", f"{stem}.xml"]),
-            (self._folders("SegmentationClass"), [f"{stem}.png"]),
-            (self._folders("Annotations"), [f"{stem}.xml"]),
+            (self._beside(picture, *INDEX_MASKS), [f"{stem}.png"]),
+            (self._beside(picture, "Annotations"), [f"{stem}.xml"]),
         ):
             for files in map(self._files, places):
                 yield from (files[name] for name in names if files.get(name, picture) != picture)
@@ -153,23 +158,41 @@ class SupportFolder:
 
     @cached_property
     def _label_names(self) -> LabelNames:
-        for name in ("labelmap.txt", "classes.txt"):
+        for name in ("labelmap.txt", "classes.txt", "class_names.txt"):
             if (self.folder / name).is_file():
                 return read_label_names(self.folder / name)
         return LabelNames()
 
-    @cached_property
-    def _coco(self) -> CocoFile | None:
-        """The COCO file of the folder, None if there is none."""
-        places = [self.folder, *self._folders("annotations", *IMAGE_FOLDERS)]
-        files = sorted({path for place in places for path in place.glob("[!.]*.json")})
-        found = [(path, data) for path in files if is_coco(data := read_json(path))]
+    def _coco_of(self, picture: Path) -> CocoFile | None:
+        """The COCO file for a photograph, None if there is none.
+
+        That of ``images/train/a.jpg`` is ``instances_train.json``, as CVAT and COCO itself call it.
+        """
+        files = self._coco_files
+        of_subset = [f for f in files if f.path.stem == f"instances_{picture.parent.name}"]
+        found = of_subset or files
         if len(found) > 1:
             raise AnnotationError(
-                f"{self.folder} has several COCO files: {', '.join(p.name for p, _ in found)}.",
+                f"{self.folder} has several COCO files: {', '.join(f.path.name for f in found)}.",
                 "Leave the one that is meant.",
             )
-        return CocoFile.parse(found[0][1], found[0][0]) if found else None
+        return found[0] if found else None
+
+    @cached_property
+    def _coco_files(self) -> list[CocoFile]:
+        places = [self.folder, *self._folders("annotations", *IMAGE_FOLDERS)]
+        files = sorted({path for place in places for path in place.glob("[!.]*.json")})
+        found = ((path, read_json(path)) for path in files)
+        return [CocoFile.parse(data, path) for path, data in found if is_coco(data)]
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    """The sub-folders, sorted, but for hidden ones."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.is_dir() and not path.name.startswith((".", "__MACOSX"))
+    )
 
 
 def _key(path: Path) -> str:
