@@ -11,11 +11,8 @@ from numpy.typing import NDArray
 
 from arnet.runtime.annotations import Annotation, Kind, LabelNames, size_mismatch
 from arnet.runtime.errors import AnnotationError
-from arnet.runtime.images import read_mask
+from arnet.runtime.images import MOST_LABELS, read_mask
 from arnet.runtime.unknown import check_unknown
-
-MOST_LABELS = 32
-"""A mask with more values than this, none of them named, is a photograph or has soft edges."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from arnet.runtime.drawing import cutout
 from arnet.runtime.errors import AnnotationError
 from arnet.runtime.supports import read_support_classes, read_supports
 
@@ -110,3 +111,12 @@ def test_the_archive_of_labelme2voc(names, photograph, save, tmp_path):
     expected[-1] = 255
     np.testing.assert_array_equal(classes["dog"][0].mask, expected)
     assert classes["cat"][0].source == "a.jpg: a.png (mask, 4 values, label cat, 8 % marked)"
+
+
+def test_a_cutout_is_a_mask(save, tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (8, 10, 3), np.uint8)
+    save("a.jpg", image)
+    save("a.png", cutout(image, BOX))
+    [support] = read_supports(tmp_path)
+    np.testing.assert_array_equal(support.mask, BOX)
+    assert support.source == "a.jpg: a.png (mask, 2 values, 15 % marked)"
