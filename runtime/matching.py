@@ -13,6 +13,8 @@ from arnet.runtime.annotations import (
     is_coco,
     parse_json,
     parse_voc,
+    parse_yolo,
+    read_class_list,
     read_json,
     read_label_names,
 )
@@ -24,8 +26,8 @@ from arnet.runtime.labelled import Labelled, from_mask, from_shapes
 MASK_NAMES = ("{}.png", "{}_mask.png", "{}.mask.png")
 ACCEPTED = (
     "Accepted for a.jpg: a mask a.png, a_mask.png or a.mask.png (or images/a.jpg with masks/a.png);"
-    " a.json (labelme, SA-1B, prompt list); a.xml (Pascal VOC); JPEGImages/a.jpg with"
-    " SegmentationClass/a.png; one COCO .json in the folder."
+    " a.json (labelme, SAM, prompt list); a.xml (Pascal VOC); JPEGImages/a.jpg with"
+    " SegmentationClass/a.png; one COCO .json in the folder; a.txt or labels/a.txt (YOLO)."
 )
 
 _TURNED = (
@@ -33,7 +35,7 @@ _TURNED = (
     " upright (or annotate it upright)."
 )
 
-IMAGE_FOLDERS = ("images", "JPEGImages")
+IMAGE_FOLDERS = ("images", "JPEGImages", "obj_train_data")
 INDEX_MASKS = ("SegmentationClass", "SegmentationClassPNG")
 """Folders beside ``JPEGImages/``; the second is labelme2voc's, whose first holds arrays."""
 
@@ -42,6 +44,7 @@ _KNOWN_FOLDERS = frozenset(
     for name in (
         *IMAGE_FOLDERS,
         "masks",
+        "labels",
         *INDEX_MASKS,
         "SegmentationObject",
         "Annotations",
@@ -126,7 +129,8 @@ class SupportFolder:
             return
         coco = self._coco_of(picture)
         if coco is None:
-            raise AnnotationError(f"{picture} has no annotation.", ACCEPTED)
+            yield from self._from_text(picture, size)
+            return
         annotations = coco.annotations(picture, size)
         if not annotations:
             raise AnnotationError(
@@ -134,6 +138,15 @@ class SupportFolder:
                 "Annotate it or take it out of the folder. " + ACCEPTED,
             )
         yield from from_shapes(annotations, coco.path, picture, "COCO")
+
+    def _from_text(self, picture: Path, size: tuple[int, int]) -> Iterator[Labelled]:
+        """The last resort: beside other annotations, ``a.txt`` may say anything of ``a.jpg``."""
+        for place in (picture.parent, *self._beside(picture, "labels")):
+            if path := self._files(place).get(f"{picture.stem}.txt"):
+                annotations = parse_yolo(path, self._class_list, size)
+                yield from from_shapes(annotations, path, picture, "YOLO")
+                return
+        raise AnnotationError(f"{picture} has no annotation.", ACCEPTED)
 
     def _candidates(self, picture: Path) -> Iterator[Path]:
         """Yield the annotation files that exist for a photograph, the first to win first."""
@@ -162,6 +175,15 @@ class SupportFolder:
             if (self.folder / name).is_file():
                 return read_label_names(self.folder / name)
         return LabelNames()
+
+    @cached_property
+    def _class_list(self) -> list[str]:
+        """The names of YOLO's classes; none if they are not known."""
+        for place in (self.folder, *self._folders("labels", *IMAGE_FOLDERS)):
+            for name in ("classes.txt", "obj.names"):
+                if (place / name).is_file():
+                    return read_class_list(place / name)
+        return []
 
     def _coco_of(self, picture: Path) -> CocoFile | None:
         """The COCO file for a photograph, None if there is none.

@@ -3,12 +3,16 @@
 For each photograph the first annotation of this list wins:
 
 1. ``a.png``, ``a_mask.png`` or ``a.mask.png`` beside ``a.jpg`` or in the folder's ``masks/``;
-2. ``a.json``: labelme, COCO, SA-1B or a prompt list, told apart by their keys;
+2. ``a.json``: labelme, COCO, SAM or a prompt list, told apart by their keys;
 3. ``a.xml``: Pascal VOC boxes;
-4. ``SegmentationClass/a.png``, then ``Annotations/a.xml``, beside ``JPEGImages/``;
-5. the one COCO file of the folder (or of its ``annotations/``).
+4. ``SegmentationClass/a.png`` (or ``SegmentationClassPNG/``), then ``Annotations/a.xml``, beside
+   ``JPEGImages/``;
+5. the one COCO file of the folder (or of its ``annotations/``);
+6. ``a.txt`` beside ``a.jpg`` or in ``labels/``: YOLO.
 
-Names match by the exact stem, never by order. A photograph without annotation is an error.
+Names match by the exact stem, never by order. Where ``images/`` holds sub-folders only, such as
+``images/train/``, their photographs are taken, with ``masks/train/``, ``labels/train/`` and
+``annotations/instances_train.json``. A photograph without annotation is an error.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Annotation files, one parser each: labelme, Pascal VOC, COCO, SAM, prompt lists.
+"""Annotation files, one parser each: labelme, Pascal VOC, COCO, SAM, YOLO, prompt lists.
 
 Every parser gives one :class:`Annotation` per label, rasterised to the picture's size.
 """
@@ -14,6 +14,7 @@ from arnet.runtime.annotations.labelme import parse_labelme
 from arnet.runtime.annotations.rle import decode_rle, encode_rle
 from arnet.runtime.annotations.shapes import boxes_from_mask, component_boxes
 from arnet.runtime.annotations.voc import LabelNames, parse_voc, read_label_names
+from arnet.runtime.annotations.yolo import parse_yolo, read_class_list
 from arnet.runtime.errors import AnnotationError
 
 __all__ = [
@@ -29,6 +30,8 @@ __all__ = [
     "merge",
     "parse_json",
     "parse_voc",
+    "parse_yolo",
+    "read_class_list",
     "read_json",
     "read_label_names",
     "size_mismatch",

@@ -76,6 +76,18 @@ def read_json(path: Path) -> Any:
         ) from error
 
 
+def read_lines(path: Path) -> list[str]:
+    """Read the lines of a text file.
+
+    Raises:
+        AnnotationError: if it cannot be read or is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:
+        raise AnnotationError(f"{path} cannot be read ({error}).", "Save it as UTF-8.") from error
+
+
 def coordinates(values: Any, path: Path, what: str) -> NDArray[np.float64]:
     """Turn a list of numbers or of points into (N, 2) x, y.
 

@@ -120,3 +120,57 @@ def test_a_cutout_is_a_mask(save, tmp_path):
     [support] = read_supports(tmp_path)
     np.testing.assert_array_equal(support.mask, BOX)
     assert support.source == "a.jpg: a.png (mask, 2 values, 15 % marked)"
+
+
+YOLO = "1 0.3 0.25 0.7 0.25 0.7 0.625 0.3 0.625\n0 0.15 0.125 0.3 0.25\n"
+
+
+@pytest.mark.parametrize(
+    ("image", "text", "names"),
+    [
+        ("a.jpg", "a.txt", "classes.txt"),
+        ("a.jpg", "labels/a.txt", "labels/classes.txt"),
+        ("images/a.jpg", "labels/a.txt", "classes.txt"),
+        ("images/a.jpg", "images/a.txt", "images/classes.txt"),
+        ("images/train/a.jpg", "labels/train/a.txt", "labels/classes.txt"),
+        ("obj_train_data/a.jpg", "obj_train_data/a.txt", "obj.names"),
+    ],
+)
+def test_yolo_labels(image, text, names, photograph, save, tmp_path):
+    photograph(image)
+    save(text, YOLO)
+    classes = read_support_classes(tmp_path)
+    assert list(classes) == ["0", "1"]
+    save(names, "cat\nsea dog\n")
+    classes = read_support_classes(tmp_path)
+    assert list(classes) == ["cat", "sea dog"]
+    [cat], [dog] = classes.values()
+    np.testing.assert_array_equal(cat.mask, CORNER)
+    np.testing.assert_array_equal(dog.mask, BOX)
+    assert (cat.kind, dog.kind) == ("box", "mask")
+    assert dog.source == "a.jpg: a.txt (YOLO, 1 shape, label sea dog, 15 % marked)"
+
+
+def test_text_of_another_name_or_beside_another_annotation_does_not_matter(
+    photograph, save, tmp_path
+):
+    photograph("a.jpg")
+    save("a.txt", "a photograph of a cat")
+    save("notes.txt", "annotated in May")
+    save("all.json", instances(["a.jpg"], [3, 2, 4, 3]))
+    [support] = read_supports(tmp_path)
+    assert support.source.startswith("a.jpg: all.json")
+    (tmp_path / "all.json").unlink()
+    with pytest.raises(AnnotationError, match=r"a\.txt, line 1 is no YOLO label: 'a' is not"):
+        read_supports(tmp_path)
+    (tmp_path / "a.txt").rename(tmp_path / "b.txt")
+    with pytest.raises(AnnotationError, match=r"a\.jpg has no annotation") as caught:
+        read_supports(tmp_path)
+    assert "YOLO" in caught.value.hint
+
+
+def test_a_photograph_without_yolo_objects(photograph, save, tmp_path):
+    photograph("a.jpg")
+    save("a.txt", "")
+    with pytest.raises(AnnotationError, match=r"a\.txt has no objects for a\.jpg"):
+        read_supports(tmp_path)
