@@ -64,6 +64,27 @@ def test_the_coco_archive_of_cvat(photograph, save, tmp_path):
     assert b.source == "b.jpg: instances_default.json (COCO, 1 filled box, label cat, 15 % marked)"
 
 
+@pytest.mark.parametrize(
+    ("crowds", "told"),
+    [
+        (0, "1 shape"),
+        (1, "1 shape, 1 crowd region left out as unknown"),
+        (2, "1 shape, 2 crowd regions left out as unknown"),
+    ],
+)
+def test_crowd_regions_are_told_as_left_out(crowds, told, photograph, save, tmp_path):
+    photograph("a.jpg")
+    data = instances(["a.jpg"], None)
+    [item] = data["annotations"]
+    item["segmentation"] = [[3, 2, 7, 2, 7, 5, 3, 5]]
+    crowd = {"segmentation": {"size": [8, 10], "counts": [0, 8, 72]}, "iscrowd": 1}
+    data["annotations"] += [{**item, **crowd}] * crowds
+    save("all.json", data)
+    [support] = read_supports(tmp_path)
+    assert support.source == f"a.jpg: all.json (COCO, {told}, label cat, 15 % marked)"
+    assert (support.mask == 255).sum() == (8 if crowds else 0)
+
+
 def test_each_subset_has_its_own_coco_file(photograph, save, tmp_path):
     """Even where both hold a photograph of the same name."""
     for subset, bbox in (("train", [3, 2, 4, 3]), ("val", [0, 0, 3, 2])):

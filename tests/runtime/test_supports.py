@@ -132,28 +132,6 @@ def test_each_form_gives_the_same_pixels(tmp_path):
         np.testing.assert_array_equal(support.mask, BOX)
 
 
-@pytest.mark.parametrize(
-    ("crowds", "told"),
-    [
-        (0, "1 shape"),
-        (1, "1 shape, 1 crowd region left out as unknown"),
-        (2, "1 shape, 2 crowd regions left out as unknown"),
-    ],
-)
-def test_crowd_regions_are_told_as_left_out(tmp_path, crowds, told):
-    photo(tmp_path / "a.jpg")
-    coco(tmp_path / "all.json", "a.jpg")
-    data = json.loads((tmp_path / "all.json").read_text())
-    points = [[3, 2, 7, 2, 7, 5, 3, 5]]
-    item = {"image_id": 0, "category_id": 1}
-    crowd = {"segmentation": {"size": [8, 10], "counts": [0, 8, 72]}, "iscrowd": 1}
-    data["annotations"] = [{**item, "segmentation": points}, *[{**item, **crowd}] * crowds]
-    (tmp_path / "all.json").write_text(json.dumps(data))
-    [support] = read_supports(tmp_path)
-    assert support.source == f"a.jpg: all.json (COCO, {told}, label cat, 15 % marked)"
-    assert (support.mask == 255).sum() == (8 if crowds else 0)
-
-
 def test_voc_layout_with_names(tmp_path):
     index = BOX * 2 + CROSS * (BOX == 0) * 3
     index[0] = 255
