@@ -1,7 +1,10 @@
 """Photographs and masks of every mode, broken files, and writing."""
 
+import contextlib
 import subprocess
 import sys
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -248,3 +251,20 @@ def test_save_and_read_back(tmp_path):
     assert read_image(tmp_path / "m.png").tolist() == [[[1, 2, 3], [4, 5, 6]]]
     with pytest.raises(OutputError, match=r"\.what"):
         save_image(tmp_path / "a.what", PIXELS)
+
+
+def test_photographs_read_in_threads_leave_the_filters_of_warnings_alone(tmp_path, recwarn):
+    """One thread begins while another reads, and ends after it."""
+    path = tmp_path / "a.jpg"
+    Image.new("RGB", (8, 8)).save(path, exif=b"Exif\x00\x00II*\x00\xff\xff\xff\x7f")
+    before = list(warnings.filters)
+    with contextlib.ExitStack() as second:
+        with decoding.opened(path):
+            second.enter_context(decoding.opened(path))
+        with decoding.opened(path) as third:
+            third.getexif()  # which warns
+    assert warnings.filters == before
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(read_image, [path] * 200))
+    assert warnings.filters == before
+    assert not recwarn.list
