@@ -6,7 +6,7 @@ import logging
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import IO
@@ -30,6 +30,9 @@ _TO_UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _limit_lock = threading.Lock()
+_quiet_lock = threading.Lock()
+_caught = ExitStack()
+_reading = 0
 
 # Pillow logs some kinds of damage; without any handler, Python would print them.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
@@ -52,16 +55,13 @@ def opened(path: Path, decode: bool = True) -> Iterator[Image.Image]:
     if path.is_dir():
         raise ImageError(f"{path} is a folder, not an image.", "Give one image file.")
     try:
-        with warnings.catch_warnings():
-            # Pillow warns about harmless metadata. Only its own warnings are silenced.
-            warnings.filterwarnings("ignore", module="PIL")
-            # From an open file: by name, Pillow maps it into memory and garbles turned TIFFs.
-            with path.open("rb") as file, _open(file, path) as image:
-                if decode:
-                    image.load()
-                    yield _upright(image)
-                else:
-                    yield image
+        # From an open file: by name, Pillow maps it into memory and garbles turned TIFFs.
+        with _quiet(), path.open("rb") as file, _open(file, path) as image:
+            if decode:
+                image.load()
+                yield _upright(image)
+            else:
+                yield image
     except ArnetError:
         raise
     except FileNotFoundError as error:
@@ -95,6 +95,28 @@ def _with_heif() -> bool:
         return False
     register_heif_opener()
     return True
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence Pillow's own warnings, which are about harmless metadata.
+
+    The filters are the process's: of several threads the first changes them and the last puts them
+    back. Did each do so by itself, one that ends late would put back what another had changed.
+    """
+    global _reading
+    with _quiet_lock:
+        if not _reading:
+            _caught.enter_context(warnings.catch_warnings())
+            warnings.filterwarnings("ignore", module="PIL")
+        _reading += 1
+    try:
+        yield
+    finally:
+        with _quiet_lock:
+            _reading -= 1
+            if not _reading:
+                _caught.close()
 
 
 def _open(file: IO[bytes], path: Path) -> Image.Image:

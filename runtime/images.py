@@ -22,6 +22,9 @@ from arnet.runtime.output import atomic_write
 GREY_BITS = (8, 10, 12, 14, 16)
 """Bits that cameras give to a pixel of a grey photograph stored with 16."""
 
+MOST_LABELS = 32
+"""A mask with more values than this, none of them named, is a photograph or has soft edges."""
+
 _TURNED = (5, 6, 7, 8)
 """EXIF orientations of a photograph that is stored lying on its side."""
 
@@ -145,8 +148,7 @@ def mask_values(
     if image.mode.startswith(("I", "F")):
         return _mask_from_wide_values(np.asarray(image), name)
     if image.mode in ("LA", "La", "RGBA", "RGBa"):
-        rgba = np.array(image.convert("RGBA"))
-        return _mask_from_colours(rgba[:, :, :3] * (rgba[:, :, 3:] > 0), name, colours)
+        return _mask_from_transparency(np.array(image.convert("RGBA")), name, colours)
     return _mask_from_colours(np.array(image.convert("RGB")), name, colours)
 
 
@@ -214,6 +216,23 @@ def _mask_from_wide_values(values: NDArray[Any], name: str) -> NDArray[np.uint8]
         " 0 to 255.",
         "Save it with 8 bits: 0 background, 1 object (or one number per label).",
     )
+
+
+def _mask_from_transparency(
+    rgba: NDArray[np.uint8], name: str, colours: Mapping[Colour, int] | None
+) -> NDArray[np.uint8]:
+    alpha = rgba[:, :, 3]
+    is_cutout = np.array_equal(np.unique(alpha), (0, 255))
+    try:
+        values = _mask_from_colours(rgba[:, :, :3] * (rgba[:, :, 3:] > 0), name, colours)
+    except AnnotationError:
+        if is_cutout:
+            return alpha.copy()
+        raise
+    # The colours of a grey photograph or of a black shape tell nothing.
+    if is_cutout and (not values.any() or len(np.unique(values)) > MOST_LABELS + 1):
+        return alpha.copy()
+    return values
 
 
 def _mask_from_colours(

@@ -75,7 +75,7 @@ def read_classes(
     if ALL in labels:
         classes = read_support_classes(folder, annotation)
     elif labels:
-        return {label: read_supports(folder, label, annotation) for label in dict.fromkeys(labels)}
+        return read_support_classes(folder, annotation, list(dict.fromkeys(labels)))
     else:
         classes = {UNNAMED: read_supports(folder, None, annotation)}
     if list(classes) != [UNNAMED]:

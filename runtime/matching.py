@@ -3,38 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from arnet.runtime.annotations import (
-    Annotation,
     CocoFile,
-    Kind,
     LabelNames,
     is_coco,
     parse_json,
     parse_voc,
+    parse_yolo,
+    read_class_list,
     read_json,
     read_label_names,
-    size_mismatch,
 )
 from arnet.runtime.errors import AnnotationError, SizeMismatchError
 from arnet.runtime.finding import images_in
-from arnet.runtime.images import image_size, is_turned, read_mask
-from arnet.runtime.unknown import check_unknown
+from arnet.runtime.images import image_size, is_turned
+from arnet.runtime.labelled import Labelled, from_mask, from_shapes
 
 MASK_NAMES = ("{}.png", "{}_mask.png", "{}.mask.png")
-MOST_LABELS = 32
-"""A mask with more values than this, none of them named, is a photograph or has soft edges."""
-
 ACCEPTED = (
     "Accepted for a.jpg: a mask a.png, a_mask.png or a.mask.png (or images/a.jpg with masks/a.png);"
-    " a.json (labelme, SA-1B, prompt list); a.xml (Pascal VOC); JPEGImages/a.jpg with"
-    " SegmentationClass/a.png; one COCO .json in the folder."
+    " a.json (labelme, SAM, prompt list); a.xml (Pascal VOC); JPEGImages/a.jpg with"
+    " SegmentationClass/a.png; one COCO .json in the folder; a.txt or labels/a.txt (YOLO)."
 )
 
 _TURNED = (
@@ -42,40 +35,23 @@ _TURNED = (
     " upright (or annotate it upright)."
 )
 
-IMAGE_FOLDERS = ("images", "JPEGImages")
+IMAGE_FOLDERS = ("images", "JPEGImages", "obj_train_data")
+INDEX_MASKS = ("SegmentationClass", "SegmentationClassPNG")
+"""Folders beside ``JPEGImages/``; the second is labelme2voc's, whose first holds arrays."""
+
 _KNOWN_FOLDERS = frozenset(
     name.lower()
     for name in (
         *IMAGE_FOLDERS,
         "masks",
-        "SegmentationClass",
+        "labels",
+        *INDEX_MASKS,
         "SegmentationObject",
         "Annotations",
         "ImageSets",
         "__MACOSX",
     )
 )
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """The annotation of one label in one photograph.
-
-    Attributes:
-        path: the photograph.
-        mask: (H, W) uint8, 0, 1, 255.
-        kind: "mask" or "box".
-        source: what was used, for the user; it ends in a bracket.
-        label: None if the annotation has none.
-        number: whether the label is the value of an index mask without names.
-    """
-
-    path: Path
-    mask: NDArray[np.uint8]
-    kind: Kind
-    source: str
-    label: str | None
-    number: bool = False
 
 
 class SupportFolder:
@@ -94,11 +70,7 @@ class SupportFolder:
         """Return the sub-folders if they are the classes; none if the folder is one class."""
         if images_in(folder):
             return []
-        sub_folders = sorted(
-            path
-            for path in folder.iterdir()
-            if path.is_dir() and not path.name.startswith((".", "__MACOSX"))
-        )
+        sub_folders = _folders_in(folder)
         return [] if any(p.name.lower() in _KNOWN_FOLDERS for p in sub_folders) else sub_folders
 
     def annotations(self) -> list[Labelled]:
@@ -125,10 +97,10 @@ class SupportFolder:
         return [replace(item, label=None, number=False) if item.number else item for item in found]
 
     def _pictures(self) -> list[Path]:
-        pictures = _without_masks(images_in(self.folder))
+        folders = [self.folder]
         for folder in self._folders(*IMAGE_FOLDERS):
-            pictures += _without_masks(images_in(folder))
-        return pictures
+            folders += [folder] if images_in(folder) else _folders_in(folder)
+        return [path for folder in folders for path in _without_masks(images_in(folder))]
 
     def _folders(self, *names: str) -> list[Path]:
         """The sub-folders of these names, in their order, however they are capitalised."""
@@ -137,28 +109,44 @@ class SupportFolder:
 
     @cached_property
     def _sub_folders(self) -> list[Path]:
-        return sorted(path for path in self.folder.iterdir() if path.is_dir())
+        return _folders_in(self.folder)
+
+    def _beside(self, picture: Path, *names: str) -> list[Path]:
+        """As ``_folders``; of a photograph ``images/train/a.jpg`` their sub-folders ``train/``."""
+        folders = self._folders(*names)
+        return [sub if (sub := f / picture.parent.name).is_dir() else f for f in folders]
 
     def _annotations_of(self, picture: Path) -> Iterator[Labelled]:
         size = image_size(picture)
         for path in self._candidates(picture):
             if path.suffix.lower() == ".png":
-                yield from self._from_mask(path, picture, size)
+                yield from from_mask(path, picture, size, self._label_names, self.folder)
             elif path.suffix.lower() == ".json":
                 form, annotations = parse_json(path, picture, size)
-                yield from _from_shapes(annotations, path, picture, form)
+                yield from from_shapes(annotations, path, picture, form)
             else:
-                yield from _from_shapes(parse_voc(path, size), path, picture, "Pascal VOC")
+                yield from from_shapes(parse_voc(path, size), path, picture, "Pascal VOC")
             return
-        if self._coco is None:
-            raise AnnotationError(f"{picture} has no annotation.", ACCEPTED)
-        annotations = self._coco.annotations(picture, size)
+        coco = self._coco_of(picture)
+        if coco is None:
+            yield from self._from_text(picture, size)
+            return
+        annotations = coco.annotations(picture, size)
         if not annotations:
             raise AnnotationError(
-                f"{picture} has no annotation: {self._coco.path} has no objects for it.",
+                f"{picture} has no annotation: {coco.path} has no objects for it.",
                 "Annotate it or take it out of the folder. " + ACCEPTED,
             )
-        yield from _from_shapes(annotations, self._coco.path, picture, "COCO")
+        yield from from_shapes(annotations, coco.path, picture, "COCO")
+
+    def _from_text(self, picture: Path, size: tuple[int, int]) -> Iterator[Labelled]:
+        """The last resort: beside other annotations, ``a.txt`` may say anything of ``a.jpg``."""
+        for place in (picture.parent, *self._beside(picture, "labels")):
+            if path := self._files(place).get(f"{picture.stem}.txt"):
+                annotations = parse_yolo(path, self._class_list, size)
+                yield from from_shapes(annotations, path, picture, "YOLO")
+                return
+        raise AnnotationError(f"{picture} has no annotation.", ACCEPTED)
 
     def _candidates(self, picture: Path) -> Iterator[Path]:
         """Yield the annotation files that exist for a photograph, the first to win first."""
@@ -166,10 +154,10 @@ class SupportFolder:
         masks = [name.format(stem) for name in MASK_NAMES]
         for places, names in (
             (beside, masks),
-            (self._folders("masks"), masks),
+            (self._beside(picture, "masks"), masks),
             (beside, [f"{stem}.json", f"{stem}.xml"]),
-            (self._folders("SegmentationClass"), [f"{stem}.png"]),
-            (self._folders("Annotations"), [f"{stem}.xml"]),
+            (self._beside(picture, *INDEX_MASKS), [f"{stem}.png"]),
+            (self._beside(picture, "Annotations"), [f"{stem}.xml"]),
         ):
             for files in map(self._files, places):
                 yield from (files[name] for name in names if files.get(name, picture) != picture)
@@ -181,67 +169,52 @@ class SupportFolder:
             self._listings[folder] = {_key(path): path for path in files if path.is_file()}
         return self._listings[folder]
 
-    def _from_mask(self, path: Path, picture: Path, size: tuple[int, int]) -> Iterator[Labelled]:
-        names = self._label_names
-        try:
-            values = read_mask(path, names.colours)
-        except AnnotationError as error:
-            if path.stem == picture.stem and path.parent == picture.parent:
-                raise AnnotationError(
-                    f"{picture.name} and {path.name} in {path.parent} are both photographs, and it"
-                    " is not clear which one is meant.",
-                    f"If {path.name} is the mask, save it with one channel; if not, rename it.",
-                ) from error
-            raise
-        if values.shape != size:
-            raise size_mismatch(path, values.shape, size)
-        present = set(np.unique(values).tolist())
-        labels = sorted(present - {0, 255})
-        if not present - {0}:
-            raise AnnotationError(
-                f"{path} is empty: no pixel is marked as object.",
-                "Mark the object, or take the photograph out of the folder.",
-            )
-        if len(labels) > MOST_LABELS and not names.names:
-            raise AnnotationError(
-                f"{path} has {len(present)} different values: a grey photograph, or a mask with"
-                " soft edges or JPEG noise.",
-                "Save the mask as PNG with two values, 0 and 255, or one value per label.",
-            )
-        if len(labels) == 1 and 255 in present and labels[0] not in names.names:
-            check_unknown(path, values, labels[0], self.folder)
-        source = f"{picture.name}: {path.name} (mask, {len(present)} value"
-        source += "s" * (len(present) > 1)
-        if not labels:  # 0 and 255: a plain black-and-white mask
-            only = next(iter(names.names.values())) if len(names.names) == 1 else None
-            source += ")" if only is None else f", label {only})"
-            yield Labelled(picture, (values == 255).astype(np.uint8), "mask", source, only)
-        for value in labels:
-            mask = np.where(values == 255, values, values == value).astype(np.uint8)
-            name = names.names.get(value)
-            label = str(value) if name is None else name
-            which = "" if label == "1" else f", label {label}"
-            yield Labelled(picture, mask, "mask", f"{source}{which})", label, name is None)
-
     @cached_property
     def _label_names(self) -> LabelNames:
-        for name in ("labelmap.txt", "classes.txt"):
+        for name in ("labelmap.txt", "classes.txt", "class_names.txt"):
             if (self.folder / name).is_file():
                 return read_label_names(self.folder / name)
         return LabelNames()
 
     @cached_property
-    def _coco(self) -> CocoFile | None:
-        """The COCO file of the folder, None if there is none."""
-        places = [self.folder, *self._folders("annotations", *IMAGE_FOLDERS)]
-        files = sorted({path for place in places for path in place.glob("[!.]*.json")})
-        found = [(path, data) for path in files if is_coco(data := read_json(path))]
+    def _class_list(self) -> list[str]:
+        """The names of YOLO's classes; none if they are not known."""
+        for place in (self.folder, *self._folders("labels", *IMAGE_FOLDERS)):
+            for name in ("classes.txt", "obj.names"):
+                if (place / name).is_file():
+                    return read_class_list(place / name)
+        return []
+
+    def _coco_of(self, picture: Path) -> CocoFile | None:
+        """The COCO file for a photograph, None if there is none.
+
+        That of ``images/train/a.jpg`` is ``instances_train.json``, as CVAT and COCO itself call it.
+        """
+        files = self._coco_files
+        of_subset = [f for f in files if f.path.stem == f"instances_{picture.parent.name}"]
+        found = of_subset or files
         if len(found) > 1:
             raise AnnotationError(
-                f"{self.folder} has several COCO files: {', '.join(p.name for p, _ in found)}.",
+                f"{self.folder} has several COCO files: {', '.join(f.path.name for f in found)}.",
                 "Leave the one that is meant.",
             )
-        return CocoFile.parse(found[0][1], found[0][0]) if found else None
+        return found[0] if found else None
+
+    @cached_property
+    def _coco_files(self) -> list[CocoFile]:
+        places = [self.folder, *self._folders("annotations", *IMAGE_FOLDERS)]
+        files = sorted({path for place in places for path in place.glob("[!.]*.json")})
+        found = ((path, read_json(path)) for path in files)
+        return [CocoFile.parse(data, path) for path, data in found if is_coco(data)]
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    """The sub-folders, sorted, but for hidden ones."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.is_dir() and not path.name.startswith((".", "__MACOSX"))
+    )
 
 
 def _key(path: Path) -> str:
@@ -257,25 +230,3 @@ def _without_masks(pictures: list[Path]) -> list[Path]:
         if mask.format(path.stem) != _key(path)  # a.png is the mask of a.jpg, not of itself
     }
     return [path for path in pictures if _key(path) not in masks]
-
-
-def _from_shapes(
-    annotations: list[Annotation], path: Path, picture: Path, form: str
-) -> Iterator[Labelled]:
-    if not annotations:
-        raise AnnotationError(
-            f"{path} has no objects for {picture.name}.",
-            "Annotate it, or take the photograph out of the folder.",
-        )
-    for annotation in annotations:
-        if not np.any(annotation.mask == 1):
-            raise AnnotationError(
-                f"{path}: the annotation of '{annotation.label or 'the object'}' covers no pixel of"
-                f" {picture.name}.",
-                "Check that it lies inside the picture, then draw it again.",
-            )
-        what = "filled box" if annotation.kind == "box" else "shape"
-        plural = "" if annotation.shapes == 1 else "es" if annotation.kind == "box" else "s"
-        source = f"{picture.name}: {path.name} ({form}, {annotation.shapes} {what}{plural}"
-        source += f", label {annotation.label})" if annotation.label else ")"
-        yield Labelled(picture, annotation.mask, annotation.kind, source, annotation.label)

@@ -39,12 +39,15 @@ def check_out(
     for folder in {f for path in paths for f in (path.parent.resolve(), path.resolve().parent)}:
         taken.add(folder)
         with_masks |= {folder, folder.parent}
-        if folder.name.lower() in map(str.lower, IMAGE_FOLDERS):
-            taken.add(folder.parent)
+        for images in (folder, folder.parent):  # the subsets of images/ may be folders of their own
+            if images.name.lower() in map(str.lower, IMAGE_FOLDERS):
+                taken |= {images, images.parent}
+                with_masks.add(images.parent)
     # Where sub-folders are the classes, one with results would be a class, too.
     of_classes = {f.resolve() for f in folders if SupportFolder.class_folders(f)}
     for written in {place} | {(place / query.name).parent for query in queries}:
-        among_masks = written.name.lower() == "masks" and written.parent in with_masks
+        of_masks = (f for f in (written, written.parent) if f.name.lower() == "masks")
+        among_masks = any(folder.parent in with_masks for folder in of_masks)
         if written in taken or among_masks or of_classes & set(written.parents):
             raise OutputError(
                 f"the results would lie among the photographs and masks in {_below(out, written)}",

@@ -22,8 +22,9 @@ def infer(
         list[Path] | None,
         typer.Option(
             help="Folder of annotated photographs of the thing: a.jpg with a.png (mask), a.json "
-            "(labelme, COCO, SAM) or a.xml (VOC boxes); images/ and masks/; one COCO file; or a "
-            "sub-folder per class. Repeat it for several things at once.",
+            "(labelme, COCO, SAM), a.xml (VOC boxes) or a.txt (YOLO); images/ with masks/ or "
+            "labels/; one COCO file; or a sub-folder per class. Repeat it for several things at "
+            "once.",
             show_default=False,
         ),
     ] = None,

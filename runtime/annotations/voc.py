@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from arnet.runtime.annotations.common import Annotation, check_size, merge
+from arnet.runtime.annotations.common import Annotation, check_size, merge, read_lines
 from arnet.runtime.errors import AnnotationError
 from arnet.runtime.images import Colour
 
@@ -94,10 +94,7 @@ def read_label_names(path: Path) -> LabelNames:
     Raises:
         AnnotationError: if it cannot be read or a colour is malformed.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, ValueError) as error:
-        raise AnnotationError(f"{path} cannot be read ({error}).", "Save it as UTF-8.") from error
+    lines = read_lines(path)
     entries = [line.strip().split(":") for line in lines if line.strip()[:1] not in ("", "#")]
     entries = [entry for entry in entries if entry[0].strip() != "__ignore__"]
     if numbered := _numbered([":".join(entry) for entry in entries]):

@@ -72,7 +72,9 @@ def segment_video(
         size = first.drawn.shape[0], first.drawn.shape[1]
         with (
             atomic_write(out) as temporary,
-            VideoWriter(temporary, size, reader.rate, reader.time_base, sound=path) as writer,
+            VideoWriter(
+                temporary, size, reader.rate, reader.time_base, path, reader.aspect, out
+            ) as writer,
         ):
             for overlay in chain([first], overlays):
                 writer.write(overlay.drawn, overlay.time)

@@ -137,6 +137,17 @@ def test_results_never_lie_in_a_support_folder_whose_pictures_are_in_images(supp
     assert not refused(supports.parent, [query])
 
 
+def test_results_never_lie_among_subsets(supports):
+    for name, file in (("images", "a.jpg"), ("masks", "a.png")):
+        (supports / name / "train").mkdir(parents=True)
+        (supports / file).rename(supports / name / "train" / file)
+    for out in ("", "images", "images/train", "masks", "masks/train"):
+        assert refused(supports / out, [], supports)
+        assert refused(supports / out, [supports / "images" / "train" / "a.jpg"])
+    assert not refused(supports / "results", [], supports)
+    assert not refused(supports / "masks.old", [], supports)
+
+
 def test_results_never_lie_there_however_its_folders_are_capitalised(supports):
     for name, file in (("Images", "a.jpg"), ("Masks", "a.png")):
         (supports / name).mkdir()
