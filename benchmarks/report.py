@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from arnet.runtime.errors import ArnetError
-from arnet.runtime.output import atomic_write
+from arnet.runtime.files import atomic_write
 from benchmarks.rows import ROWS, Row, verdict
 
 DOCS = Path(__file__).parents[1] / "docs"

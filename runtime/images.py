@@ -17,7 +17,7 @@ from PIL import Image
 
 from arnet.runtime.decoding import opened, orientation
 from arnet.runtime.errors import AnnotationError, ImageError, OutputError
-from arnet.runtime.output import atomic_write
+from arnet.runtime.files import atomic_write
 
 GREY_BITS = (8, 10, 12, 14, 16)
 """Bits that cameras give to a pixel of a grey photograph stored with 16."""

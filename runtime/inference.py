@@ -11,14 +11,14 @@ from typing import Generic
 import numpy as np
 from numpy.typing import NDArray
 
-from arnet.runtime.coco import write_coco
 from arnet.runtime.errors import AnnotationError, ImageError
 from arnet.runtime.finding import Query
 from arnet.runtime.images import read_image
 from arnet.runtime.learning import learn_class
-from arnet.runtime.output_folder import check_out
-from arnet.runtime.pictures import MASKS_AND_OVERLAYS, Outputs, check_names, write_pictures
-from arnet.runtime.results import ALONE, Result, Segment, VideoResult, write_results
+from arnet.runtime.outputs.coco import write_coco
+from arnet.runtime.outputs.folder import check_out
+from arnet.runtime.outputs.pictures import MASKS_AND_OVERLAYS, Outputs, check_names, write_pictures
+from arnet.runtime.outputs.results import ALONE, Result, Segment, VideoResult, write_results
 from arnet.runtime.segmentation import (
     FewShotSegmenter,
     Segmentation,

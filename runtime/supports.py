@@ -27,10 +27,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arnet.runtime.annotations import Kind, boxes_from_mask
+from arnet.runtime.annotations.labelled import Labelled
+from arnet.runtime.annotations.matching import SupportFolder
 from arnet.runtime.errors import AnnotationError
 from arnet.runtime.images import read_image
-from arnet.runtime.labelled import Labelled
-from arnet.runtime.matching import SupportFolder
 
 UNNAMED = "object"
 """Name of the class whose annotations carry no label."""

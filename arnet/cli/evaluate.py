@@ -121,7 +121,7 @@ def evaluate(
     from arnet.evaluation.data import data_config
     from arnet.evaluation.protocols import get_protocol
     from arnet.runtime.errors import ConfigError
-    from arnet.runtime.output import write_json
+    from arnet.runtime.files import write_json
 
     rules = get_protocol(protocol)
     if rules.size == "original" and (size is not None or cache is not None):

@@ -156,8 +156,8 @@ def infer(
         --save-state horse.npz --query examples/queries
       arnet infer --bundle horse.bundle --state horse.npz --video ride.mp4
     """
-    from arnet.runtime.output_folder import check_out
-    from arnet.runtime.pictures import Outputs, check_names
+    from arnet.runtime.outputs.folder import check_out
+    from arnet.runtime.outputs.pictures import Outputs, check_names
 
     query = [word for word in query or [] if word]  # "" would be the folder of the shell
     if not checkpoint and not bundle:

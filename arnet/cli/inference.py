@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from arnet.runtime.finding import Query
     from arnet.runtime.inference import Learned, Unread
-    from arnet.runtime.pictures import Outputs
-    from arnet.runtime.results import Result
+    from arnet.runtime.outputs.pictures import Outputs
+    from arnet.runtime.outputs.results import Result
     from arnet.runtime.segmentation import FewShotSegmenter
     from arnet.runtime.supports import AnnotationUse, Support
 

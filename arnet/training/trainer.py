@@ -22,7 +22,7 @@ from arnet.devices import PRECISIONS
 from arnet.inputs import InputSource, open_source, open_split
 from arnet.modeling import ARNet, load_backbone_weights
 from arnet.runtime.errors import ConfigError
-from arnet.runtime.output import atomic_write, remove_leftovers
+from arnet.runtime.files import atomic_write, remove_leftovers
 from arnet.training.batches import Batch, EpisodeBatches
 from arnet.training.contents import Contents, cache_size, contents_of
 from arnet.training.distributed import Process

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from arnet.runtime.drawing import draw_classes
+from arnet.runtime.files import atomic_write
 from arnet.runtime.inference import Learned, write_learned_results
-from arnet.runtime.output import atomic_write
-from arnet.runtime.output_folder import check_out
-from arnet.runtime.pictures import save_mask
-from arnet.runtime.results import VideoResult
+from arnet.runtime.outputs.drawing import draw_classes
+from arnet.runtime.outputs.folder import check_out
+from arnet.runtime.outputs.pictures import save_mask
+from arnet.runtime.outputs.results import VideoResult
 from arnet.runtime.segmentation import FewShotSegmenter, State, check_classes
 from arnet.runtime.streams import LabelMap, label_maps
 from arnet.runtime.video.reader import Frame, VideoReader

@@ -17,7 +17,7 @@ from PIL import Image, ImageCms
 
 from arnet.cli import console
 from arnet.runtime import decoding
-from arnet.runtime.results import Result, Segment
+from arnet.runtime.outputs.results import Result, Segment
 from arnet.segmenter import TorchSegmenter
 
 Infer = Callable[..., Any]

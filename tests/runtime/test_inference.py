@@ -12,8 +12,8 @@ from PIL import Image
 from arnet.runtime.errors import AnnotationError, OutputError
 from arnet.runtime.finding import Query, find_queries
 from arnet.runtime.inference import Learned, infer, learn, read_classes
-from arnet.runtime.output_folder import check_out
-from arnet.runtime.pictures import Outputs
+from arnet.runtime.outputs.folder import check_out
+from arnet.runtime.outputs.pictures import Outputs
 from arnet.runtime.segmenter import Segmenter
 from arnet.runtime.state import SupportState
 

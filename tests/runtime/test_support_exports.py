@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from arnet.runtime.drawing import cutout
 from arnet.runtime.errors import AnnotationError
+from arnet.runtime.outputs.drawing import cutout
 from arnet.runtime.supports import read_support_classes, read_supports
 
 BOX = np.zeros((8, 10), np.uint8)

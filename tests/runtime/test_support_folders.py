@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from arnet.runtime import labelled, supports
+from arnet.runtime import supports
+from arnet.runtime.annotations import labelled
 from arnet.runtime.errors import AnnotationError
 from arnet.runtime.supports import read_support_classes, read_supports
 

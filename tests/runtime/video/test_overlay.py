@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from arnet.runtime.drawing import PREDICTION_COLOUR, class_colour
 from arnet.runtime.errors import AnnotationError, ImageError, OutputError
+from arnet.runtime.outputs.drawing import PREDICTION_COLOUR, class_colour
 from arnet.runtime.video import VideoWriter, overlay, segment_video, writer
 
 RED, BLUE = (200, 40, 40), (40, 40, 200)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from arnet.runtime.annotations.matching import IMAGE_FOLDERS, SupportFolder
 from arnet.runtime.errors import OutputError
 from arnet.runtime.finding import Query
-from arnet.runtime.matching import IMAGE_FOLDERS, SupportFolder
 from arnet.runtime.supports import Support
 
 

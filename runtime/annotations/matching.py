@@ -18,10 +18,10 @@ from arnet.runtime.annotations import (
     read_json,
     read_label_names,
 )
+from arnet.runtime.annotations.labelled import Labelled, from_mask, from_shapes
 from arnet.runtime.errors import AnnotationError, SizeMismatchError
 from arnet.runtime.finding import images_in
 from arnet.runtime.images import image_size, is_turned
-from arnet.runtime.labelled import Labelled, from_mask, from_shapes
 
 MASK_NAMES = ("{}.png", "{}_mask.png", "{}.mask.png")
 ACCEPTED = (

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from arnet.runtime.drawing import cutout, draw_classes, voc_palette
 from arnet.runtime.errors import ImageError
-from arnet.runtime.figure import FigureRow, figure
+from arnet.runtime.files import atomic_write
 from arnet.runtime.finding import Query
 from arnet.runtime.images import icc_profile, save_image
-from arnet.runtime.output import atomic_write
-from arnet.runtime.results import ALONE
+from arnet.runtime.outputs.drawing import cutout, draw_classes, voc_palette
+from arnet.runtime.outputs.figure import FigureRow, figure
+from arnet.runtime.outputs.results import ALONE
 from arnet.runtime.segmentation import THRESHOLD, Segmentation
 from arnet.runtime.supports import Support
 

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arnet.runtime.annotations import Annotation, Kind, LabelNames, size_mismatch
+from arnet.runtime.annotations.unknown import check_unknown
 from arnet.runtime.errors import AnnotationError
 from arnet.runtime.images import MOST_LABELS, read_mask
-from arnet.runtime.unknown import check_unknown
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from arnet.runtime.coco import write_coco
-from arnet.runtime.results import Result, Segment
+from arnet.runtime.outputs.coco import write_coco
+from arnet.runtime.outputs.results import Result, Segment
 from arnet.runtime.supports import read_support_classes
 
 SIZE = (30, 40)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from arnet.runtime.output import write_json
-from arnet.runtime.results import Result
+from arnet.runtime.files import write_json
+from arnet.runtime.outputs.results import Result
 
 
 def write_coco(path: Path, results: Sequence[Result]) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from arnet.runtime.figure import Cell, FigureRow, figure, grid
+from arnet.runtime.outputs.figure import Cell, FigureRow, figure, grid
 from arnet.runtime.supports import Support
 
 GREY = np.full((40, 60, 3), 100, np.uint8)

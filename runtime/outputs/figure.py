@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from arnet.runtime.drawing import INK, WHITE, draw_support, overlay
+from arnet.runtime.outputs.drawing import INK, WHITE, draw_support, overlay
 from arnet.runtime.supports import Support
 
 

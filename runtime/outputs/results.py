@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arnet.runtime.annotations import encode_rle
-from arnet.runtime.output import write_json
+from arnet.runtime.files import write_json
 from arnet.runtime.supports import Support
 from arnet.version import __version__
 
