@@ -13,6 +13,16 @@ from arnet.runtime import shipped
 
 
 def evaluate(
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="KEY=VALUE",
+            help="Keys of the data that have no option, such as data.annotations=voc (PASCAL "
+            "without SBD) or data.year=2017 (of COCO).",
+            show_default=False,
+        ),
+    ] = None,
+    *,
     checkpoint: Annotated[
         Path,
         typer.Option(
@@ -62,10 +72,11 @@ def evaluate(
         typer.Option(min=1e-6, help="Strength of the model's prior, in place of the checkpoint's."),
     ] = None,
     classes: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
-            help="Names of classes, with commas; 'voc/*' is all of a kind that have images "
-            "enough. By default all that were held out."
+            help="Names of classes, with commas or by several --classes; 'voc/*' is all of a kind "
+            "that have images enough. By default all that were held out.",
+            show_default=False,
         ),
     ] = None,
     size: Annotated[
@@ -118,11 +129,13 @@ def evaluate(
     from arnet.checkpoint import load_checkpoint
     from arnet.devices import PRECISIONS, choose_device
     from arnet.evaluation import report
-    from arnet.evaluation.data import data_config
+    from arnet.evaluation.data import check_overrides, data_config
     from arnet.evaluation.protocols import get_protocol
     from arnet.runtime.errors import ConfigError
     from arnet.runtime.output import write_json
 
+    given = list(overrides or [])
+    check_overrides(given)
     rules = get_protocol(protocol)
     if rules.size == "original" and (size is not None or cache is not None):
         raise ConfigError(
@@ -149,12 +162,14 @@ def evaluate(
         rules,
         shots,
         annotation,
-        console.split_words(classes) if classes else (),
+        tuple(classes or ()),
         baseline,
         PRECISIONS[precision],
         tuple(name for name in console.split_words(against or "") if name),
     )
-    settings = data_config(loaded, root=data, kind=kind, fold=fold, cache=cache, image_size=size)
+    settings = data_config(
+        loaded, given, root=data, kind=kind, fold=fold, cache=cache, image_size=size
+    )
     with console.progress_bar() as bar:
         caching = bar.add_task("caching features", total=None, visible=False)
         scoring = bar.add_task("episodes", total=None)

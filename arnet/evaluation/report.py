@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from arnet.config import Config
 from arnet.config_file import with_model
 from arnet.data import EvaluationEpisodes, SegmentationDataset
 from arnet.data.dataset import count_shots
+from arnet.evaluation.classes import choose_classes
 from arnet.evaluation.data import without_absent
 from arnet.evaluation.encoder import Annotation, Encoder
 from arnet.evaluation.evaluator import Scores, evaluate
@@ -29,7 +29,7 @@ from arnet.evaluation.protocols import Protocol
 from arnet.evaluation.reference import PAPER_MEAN_IOU, completeness, is_of_paper
 from arnet.inputs import Progress, open_source, open_split
 from arnet.modeling import ARNet
-from arnet.runtime.errors import CheckpointError, ConfigError, DataError
+from arnet.runtime.errors import CheckpointError, ConfigError
 from arnet.version import __version__
 
 _FEW = 10
@@ -44,7 +44,8 @@ class Request:
         protocol: episodes, seeds, sizes and scoring.
         shots: k.
         annotation: the supports' masks, or boxes around them.
-        classes: names of the classes; none for those the data hold out.
+        classes: names of the classes, or patterns, with or without commas between them; none for
+            those the data hold out.
         baseline: also evaluate the training-free baseline on the same episodes, and the prior
             alone, if the model has one.
         precision: of the computation.
@@ -107,7 +108,7 @@ def run(
     """
     config = without_absent(config, request.classes)
     dataset = open_split(config, "val")
-    classes = _class_ids(dataset, request)
+    classes = choose_classes(dataset, request.classes, request.shots)
     device = next(checkpoint.model.parameters()).device
     others = {
         name: change_model(checkpoint, fusion=name).model.to(device) for name in request.against
@@ -207,26 +208,6 @@ def _predictors(
         if model.config.prior:
             found["prior"] = PriorAlone(encoder)
     return found
-
-
-def _class_ids(dataset: SegmentationDataset, request: Request) -> tuple[int, ...]:
-    """The classes asked for; without a wish, those with images enough for the shots.
-
-    A wish may be a pattern, such as ``voc/*``: all of these that have images enough.
-    """
-    if not request.classes:
-        return dataset.classes_with(request.shots + 1) or dataset.classes
-    enough = set(dataset.classes_with(request.shots + 1))
-    chosen: list[int] = []
-    for name in request.classes:
-        found = [c for c in dataset.classes if fnmatchcase(dataset.class_names[c], name)]
-        if "*" in name:
-            found = [c for c in found if c in enough]
-        if not found:
-            offered = ", ".join(dataset.class_names[c] for c in dataset.classes)
-            raise DataError(f"{dataset.name} has no class {name}", f"it has {offered}")
-        chosen += found
-    return tuple(dict.fromkeys(chosen))
 
 
 def _notes(

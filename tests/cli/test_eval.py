@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from arnet.checkpoint import load_checkpoint, save_checkpoint
 from arnet.config import Config
@@ -92,6 +94,40 @@ def test_the_json_holds_what_is_needed_to_repeat_it(evaluate: Evaluate) -> None:
     assert result["trained"] == {"iteration": 7}
     assert len(result["checkpoint_sha256"]) == 64
     assert 0 <= result["scores"]["q2"]["binary_iou"]["mean"] <= 100
+
+
+@pytest.fixture
+def voc(data: Path, tmp_path: Path) -> Path:
+    """The photographs as PASCAL VOC without SBD: an aeroplane or a bicycle in each."""
+    folder = tmp_path / "VOCdevkit" / "VOC2012"
+    for name in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
+        (folder / name).mkdir(parents=True)
+    for path in sorted((data / "images").iterdir()):
+        Image.open(path).save(folder / "JPEGImages" / f"{path.stem}.jpg")
+        shutil.copy(data / "masks" / path.name, folder / "SegmentationClass")
+    names = "".join(f"{number:02}\n" for number in range(20))
+    (folder / "ImageSets" / "Segmentation" / "val.txt").write_text(names)
+    return tmp_path
+
+
+def test_pascal_without_the_masks_of_sbd_can_be_evaluated(
+    run, fails: Callable[..., str], checkpoint: Path, voc: Path
+) -> None:
+    """The checkpoint's own configuration asks for them."""
+    options = ("--checkpoint", checkpoint, "--data", voc, "--episodes", 2, "--seeds", 1)
+    assert "masks of val.txt are missing" in fails("eval", *options)
+    finished = run("eval", *options, "data.annotations=voc")
+    assert finished.code == 0, finished.err
+    assert "pascal fold 0 val" in finished.out and "aeroplane" in finished.out
+    assert "not about the data" in fails("eval", *options, "model.fusion=mask")
+
+
+def test_classes_are_named_by_several_options_and_may_have_commas(
+    evaluate: Evaluate, data: Path
+) -> None:
+    (data / "classes.txt").write_text("disc, full\nring [thin]\n")
+    _, result = evaluate("--classes", "ring [thin]", "--classes", "disc, full")
+    assert list(result["pairs"]) == ["ring [thin]", "disc, full"]
 
 
 def test_another_size_is_another_evaluation(evaluate: Evaluate) -> None:
