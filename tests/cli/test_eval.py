@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from arnet.checkpoint import load_checkpoint, save_checkpoint
 from arnet.config import Config
@@ -38,7 +40,8 @@ def evaluate(run, trained: Path, data: Path, tmp_path: Path) -> Evaluate:
         arguments = ["--checkpoint", trained, "--data", data, "--episodes", 4, "--seeds", 2]
         finished = run("eval", *arguments, "--json", tmp_path / "result.json", *options)
         assert finished.code == 0, finished.err
-        assert finished.err == ""  # no progress bar where there is no terminal
+        # No progress bar where there is no terminal, but lines.
+        assert all(line.startswith(("cached ", "scored ")) for line in finished.err.splitlines())
         return finished.out, json.loads((tmp_path / "result.json").read_text())
 
     return evaluate
@@ -92,6 +95,40 @@ def test_the_json_holds_what_is_needed_to_repeat_it(evaluate: Evaluate) -> None:
     assert result["trained"] == {"iteration": 7}
     assert len(result["checkpoint_sha256"]) == 64
     assert 0 <= result["scores"]["q2"]["binary_iou"]["mean"] <= 100
+
+
+@pytest.fixture
+def voc(data: Path, tmp_path: Path) -> Path:
+    """The photographs as PASCAL VOC without SBD: an aeroplane or a bicycle in each."""
+    folder = tmp_path / "VOCdevkit" / "VOC2012"
+    for name in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
+        (folder / name).mkdir(parents=True)
+    for path in sorted((data / "images").iterdir()):
+        Image.open(path).save(folder / "JPEGImages" / f"{path.stem}.jpg")
+        shutil.copy(data / "masks" / path.name, folder / "SegmentationClass")
+    names = "".join(f"{number:02}\n" for number in range(20))
+    (folder / "ImageSets" / "Segmentation" / "val.txt").write_text(names)
+    return tmp_path
+
+
+def test_pascal_without_the_masks_of_sbd_can_be_evaluated(
+    run, fails: Callable[..., str], checkpoint: Path, voc: Path
+) -> None:
+    """The checkpoint's own configuration asks for them."""
+    options = ("--checkpoint", checkpoint, "--data", voc, "--episodes", 2, "--seeds", 1)
+    assert "masks of val.txt are missing" in fails("eval", *options)
+    finished = run("eval", *options, "data.annotations=voc")
+    assert finished.code == 0, finished.err
+    assert "pascal fold 0 val" in finished.out and "aeroplane" in finished.out
+    assert "not about the data" in fails("eval", *options, "model.fusion=mask")
+
+
+def test_classes_are_named_by_several_options_and_may_have_commas(
+    evaluate: Evaluate, data: Path
+) -> None:
+    (data / "classes.txt").write_text("disc, full\nring [thin]\n")
+    _, result = evaluate("--classes", "ring [thin]", "--classes", "disc, full")
+    assert list(result["pairs"]) == ["ring [thin]", "disc, full"]
 
 
 def test_another_size_is_another_evaluation(evaluate: Evaluate) -> None:
@@ -216,9 +253,9 @@ def example_result(*classes: str) -> dict[str, Any]:
 
 
 def test_the_paper_stands_beside_the_pascal_figures(capsys: pytest.CaptureFixture[str]) -> None:
-    from arnet.cli.evaluate import _show
+    from arnet.cli.eval_output import show
 
-    _show(example_result("dog", "horse"))
+    show(example_result("dog", "horse"))
     _, header, mean, binary, dog, horse, legend, note = capsys.readouterr().out.splitlines()
     assert header.split() == ["images", "q2", "paper"] and "four splits" in legend
     assert note == "note: a part of the benchmark"
@@ -228,9 +265,9 @@ def test_the_paper_stands_beside_the_pascal_figures(capsys: pytest.CaptureFixtur
 
 
 def test_names_of_classes_are_told_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
-    from arnet.cli.evaluate import _show
+    from arnet.cli.eval_output import show
 
-    _show(example_result("switch [/on]", "[off]"))
+    show(example_result("switch [/on]", "[off]"))
     lines = capsys.readouterr().out.splitlines()
     assert lines[4].split()[:3] == ["switch", "[/on]", "60"]
     assert lines[5].split()[:2] == ["[off]", "60"]
@@ -239,7 +276,7 @@ def test_names_of_classes_are_told_as_they_are(capsys: pytest.CaptureFixture[str
 def test_a_failure_of_the_display_loses_no_evaluation(
     run, trained: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from arnet.cli import evaluate
+    from arnet.cli import eval_output
     from arnet.evaluation import report
 
     def fail(_: object) -> None:
@@ -247,8 +284,57 @@ def test_a_failure_of_the_display_loses_no_evaluation(
 
     result = example_result("dog", "horse")
     monkeypatch.setattr(report, "run", lambda *_: result)
-    monkeypatch.setattr(evaluate, "_show", fail)
+    monkeypatch.setattr(eval_output, "show", fail)
     options = ("--checkpoint", trained, "--data", data, "--json", tmp_path / "result.json")
     with pytest.raises(RuntimeError, match="display"):
         run("eval", *options)
     assert json.loads((tmp_path / "result.json").read_text()) == result
+
+
+def test_the_worst_queries_are_drawn_and_all_episodes_written(
+    evaluate: Evaluate, tmp_path: Path
+) -> None:
+    options = ("--episodes-json", tmp_path / "all" / "episodes.json", "--show", 3)
+    out, result = evaluate(*options, "--out", tmp_path / "worst")
+    written = json.loads((tmp_path / "all" / "episodes.json").read_text())
+    assert written["checkpoint_sha256"] == result["checkpoint_sha256"]
+    episodes = written["episodes"]
+    assert len(episodes) == 4 * 2
+    q2 = [episode["iou"]["q2"] for episode in episodes]
+    assert q2 == sorted(q2)
+    assert {episode["class"] for episode in episodes} == {"disc", "ring"}
+    pictures = sorted(path.name for path in (tmp_path / "worst").iterdir())
+    assert pictures == ["1.png", "2.png", "3.png"]
+    with Image.open(tmp_path / "worst" / "1.png") as picture:
+        assert picture.width > 5 * 240  # support, query, q1, s and q2
+    worst = next(line.split() for line in out.splitlines() if line.startswith(" 1.png"))
+    assert worst[1:3] == [episodes[0]["class"], episodes[0]["query"]]
+    assert worst[-1] == f"{q2[0]:.1f}"
+    assert out.splitlines()[-1].endswith(str(tmp_path / "worst" / "1.png"))
+
+
+def test_there_are_not_more_pictures_than_queries(evaluate: Evaluate, tmp_path: Path) -> None:
+    evaluate("--show", 50, "--out", tmp_path / "worst", "--classes", "disc")
+    assert len(list((tmp_path / "worst").iterdir())) == 2  # the photographs of discs
+
+
+def test_where_nothing_can_be_written_nothing_is_evaluated(
+    fails: Callable[..., str], tmp_path: Path
+) -> None:
+    """Whatever else is wrong: nothing has been read yet."""
+    given = ("eval", "--checkpoint", tmp_path / "none", "--data", tmp_path / "none")
+    (tmp_path / "file").write_text("")
+    assert "not a folder" in fails(*given, "--show", 3, "--out", tmp_path / "file")
+    assert "is a folder" in fails(*given, "--episodes-json", tmp_path)
+    assert "leave --out out" in fails(*given, "--out", tmp_path / "worst")
+
+
+def test_a_log_file_is_told_how_far_it_is(run, trained: Path, data: Path, tmp_path: Path) -> None:
+    options = ("--checkpoint", trained, "--data", data, "--cache", tmp_path / "cache")
+    finished = run("eval", *options, "--episodes", 10, "--seeds", 2, "--baseline")
+    lines = finished.err.splitlines()
+    assert lines[0] == "cached 4 of 4 photographs"
+    assert [line.partition(" episodes")[0] for line in lines[1:]] == [
+        f"scored {done} of 40" for done in range(4, 41, 4)
+    ]
+    assert lines[1].endswith("minutes left") and lines[-1] == "scored 40 of 40 episodes"
