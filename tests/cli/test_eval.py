@@ -9,42 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from PIL import Image
 
 from arnet.checkpoint import load_checkpoint, save_checkpoint
-from arnet.config import Config
 from arnet.config_file import config_from_dict, config_to_dict
 from arnet.modeling import ARNet
 
 Evaluate = Callable[..., Any]
-
-
-@pytest.fixture
-def trained(tiny_config: Config, tmp_path: Path) -> Path:
-    """A checkpoint of a training on a plain folder with no class held out."""
-    tree = config_to_dict(tiny_config)
-    tree["data"] |= {"kind": "folder", "fold": None}
-    path = tmp_path / "trained.safetensors"
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        save_checkpoint(path, ARNet(tiny_config.model), config_from_dict(tree), {"iteration": 7})
-    return path
-
-
-@pytest.fixture
-def evaluate(run, trained: Path, data: Path, tmp_path: Path) -> Evaluate:
-    """Runs ``arnet eval`` on few episodes; returns what it printed and the JSON it wrote."""
-
-    def evaluate(*options: object) -> tuple[str, dict[str, Any]]:
-        arguments = ["--checkpoint", trained, "--data", data, "--episodes", 4, "--seeds", 2]
-        finished = run("eval", *arguments, "--json", tmp_path / "result.json", *options)
-        assert finished.code == 0, finished.err
-        # No progress bar where there is no terminal, but lines.
-        assert all(line.startswith(("cached ", "scored ")) for line in finished.err.splitlines())
-        return finished.out, json.loads((tmp_path / "result.json").read_text())
-
-    return evaluate
 
 
 def test_a_table_a_json_file_and_the_next_command(
@@ -289,52 +260,3 @@ def test_a_failure_of_the_display_loses_no_evaluation(
     with pytest.raises(RuntimeError, match="display"):
         run("eval", *options)
     assert json.loads((tmp_path / "result.json").read_text()) == result
-
-
-def test_the_worst_queries_are_drawn_and_all_episodes_written(
-    evaluate: Evaluate, tmp_path: Path
-) -> None:
-    options = ("--episodes-json", tmp_path / "all" / "episodes.json", "--show", 3)
-    out, result = evaluate(*options, "--out", tmp_path / "worst")
-    written = json.loads((tmp_path / "all" / "episodes.json").read_text())
-    assert written["checkpoint_sha256"] == result["checkpoint_sha256"]
-    episodes = written["episodes"]
-    assert len(episodes) == 4 * 2
-    q2 = [episode["iou"]["q2"] for episode in episodes]
-    assert q2 == sorted(q2)
-    assert {episode["class"] for episode in episodes} == {"disc", "ring"}
-    pictures = sorted(path.name for path in (tmp_path / "worst").iterdir())
-    assert pictures == ["1.png", "2.png", "3.png"]
-    with Image.open(tmp_path / "worst" / "1.png") as picture:
-        assert picture.width > 5 * 240  # support, query, q1, s and q2
-    worst = next(line.split() for line in out.splitlines() if line.startswith(" 1.png"))
-    assert worst[1:3] == [episodes[0]["class"], episodes[0]["query"]]
-    assert worst[-1] == f"{q2[0]:.1f}"
-    assert out.splitlines()[-1].endswith(str(tmp_path / "worst" / "1.png"))
-
-
-def test_there_are_not_more_pictures_than_queries(evaluate: Evaluate, tmp_path: Path) -> None:
-    evaluate("--show", 50, "--out", tmp_path / "worst", "--classes", "disc")
-    assert len(list((tmp_path / "worst").iterdir())) == 2  # the photographs of discs
-
-
-def test_where_nothing_can_be_written_nothing_is_evaluated(
-    fails: Callable[..., str], tmp_path: Path
-) -> None:
-    """Whatever else is wrong: nothing has been read yet."""
-    given = ("eval", "--checkpoint", tmp_path / "none", "--data", tmp_path / "none")
-    (tmp_path / "file").write_text("")
-    assert "not a folder" in fails(*given, "--show", 3, "--out", tmp_path / "file")
-    assert "is a folder" in fails(*given, "--episodes-json", tmp_path)
-    assert "leave --out out" in fails(*given, "--out", tmp_path / "worst")
-
-
-def test_a_log_file_is_told_how_far_it_is(run, trained: Path, data: Path, tmp_path: Path) -> None:
-    options = ("--checkpoint", trained, "--data", data, "--cache", tmp_path / "cache")
-    finished = run("eval", *options, "--episodes", 10, "--seeds", 2, "--baseline")
-    lines = finished.err.splitlines()
-    assert lines[0] == "cached 4 of 4 photographs"
-    assert [line.partition(" episodes")[0] for line in lines[1:]] == [
-        f"scored {done} of 40" for done in range(4, 41, 4)
-    ]
-    assert lines[1].endswith("minutes left") and lines[-1] == "scored 40 of 40 episodes"

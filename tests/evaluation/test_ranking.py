@@ -2,9 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
-from arnet.checkpoint import load_checkpoint, save_checkpoint
 from arnet.data.episodes import Episode, EvaluationEpisodes
 from arnet.evaluation import ranking, report
 from arnet.evaluation.evaluator import Scored
@@ -14,16 +12,10 @@ from arnet.runtime.annotations import boxes_from_mask
 
 
 @pytest.fixture
-def evaluated(make_model, make_config, shapes, tmp_path):
-    """Runs a model that marks some pixels and not others; all episodes and the evaluation."""
+def evaluated(checkpoint):
+    """Runs an evaluation; gives it and all of its episodes."""
 
     def evaluated(**changes):
-        path, model = tmp_path / "checkpoint.safetensors", make_model()
-        with torch.no_grad():
-            for part in (model.mpm[0].conv3, model.mpm[1].conv3, model.mrm.aspp.classify):
-                part.weight.normal_()
-        save_checkpoint(path, model, make_config(f"data.root={shapes}"), {})
-        checkpoint = load_checkpoint(path)
         few = replace(get_protocol("standard"), episodes=5, seeds=(0, 3))
         request = Request(**{"protocol": few, "shots": 2, **changes})
         evaluation, found = open_evaluation(checkpoint, checkpoint.config, request), []
