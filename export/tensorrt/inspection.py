@@ -16,7 +16,7 @@ from typing import Any
 
 from arnet.export.tensorrt.library import Toolchain, need
 from arnet.export.tensorrt.profiles import Profile
-from arnet.runtime.engines.complaints import logger_of
+from arnet.runtime.engines.complaints import forget, logger_of, made
 from arnet.runtime.errors import BuildError
 
 COMPUTED = {
@@ -75,7 +75,8 @@ def inspect(
         BuildError: TensorRT cannot load what it built, or tells less than is needed.
     """
     trt = tools.trt
-    runtime = need(trt.Runtime(logger_of(trt)), "to make a runtime")
+    forget()  # what it complained of while it built
+    runtime = need(made(trt.Runtime, logger_of(trt)), "to make a runtime")
     if version_compatible:
         runtime.engine_host_code_allowed = True  # the plan brings code, which we have just built
     engine = need(runtime.deserialize_cuda_engine(plan), "to load the plan it built")

@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import Any, TypeVar
 
 from arnet.runtime.benchmark.gpu import describe_gpu
+from arnet.runtime.engines.complaints import reason
 from arnet.runtime.errors import BuildError, MissingDependencyError, install
 
 REQUIREMENT = "tensorrt>=10.13,!=10.14.*,<12"
@@ -96,12 +97,15 @@ def supported(version: str) -> bool:
 def need(answer: Answer | None, what: str, hint: str = "") -> Answer:
     """What TensorRT answered, unless that is None or False: it refuses without raising.
 
+    The error has the reason, if TensorRT logged one.
+
     Raises:
         BuildError: it refused.
     """
     if answer is None or answer is False:
         raise BuildError(
-            f"TensorRT refused {what}", hint or "Try another version of TensorRT, or --plugins off."
+            f"TensorRT refused {what}{reason()}",
+            hint or "Try another version of TensorRT, or --plugins off.",
         )
     return answer
 

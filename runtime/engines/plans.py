@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Any, TypeVar
 
 from arnet.runtime.bundle import Stage
-from arnet.runtime.engines.complaints import logger_of
+from arnet.runtime.engines.complaints import forget, logger_of, made, reason
 from arnet.runtime.engines.plan_choice import numbers
 from arnet.runtime.errors import AbsentEngineError, EngineError
 
@@ -59,15 +59,13 @@ class TensorRt:
         self._logger = logger_of(self._trt)
 
     def need(self, answer: Answer | None, what: str, hint: str = "") -> Answer:
-        """What TensorRT answered, unless that is a refusal.
+        """What TensorRT answered, unless that is a refusal; why is told if it logged that.
 
         Raises:
             EngineError: the answer is None or False.
         """
         if answer is None or answer is False:
-            said = "; ".join(self._logger.errors)
-            raise EngineError(f"TensorRT {self.version} refused {what}" + f" ({said})" * bool(said),
-                              hint)  # fmt: skip
+            raise EngineError(f"TensorRT {self.version} refused {what}{reason()}", hint)
         return answer
 
     def open(self, name: str, stage: Stage, plan: bytes, version_compatible: bool) -> Plan:
@@ -83,8 +81,8 @@ class TensorRt:
         Raises:
             EngineError: if TensorRT refuses it, or it has other tensors than the manifest says.
         """
-        self._logger.errors.clear()
-        runtime = self.need(self._trt.Runtime(self._logger), "to start")
+        forget()
+        runtime = self.need(made(self._trt.Runtime, self._logger), "to start")
         if version_compatible:
             runtime.engine_host_code_allowed = True
         engine = self.need(
@@ -156,6 +154,7 @@ class FixedContext:
 
     def __init__(self, plan: Plan, shapes: Shapes) -> None:
         """See ``Plan.context``."""
+        forget()
         self._plan = plan
         self._stage = f"the stage '{plan.name}'"
         self._bound = self._frozen = False
@@ -182,6 +181,7 @@ class FixedContext:
         """
         if self._frozen:
             raise EngineError(f"the addresses of {self._stage} cannot be changed any more")
+        forget()
         for tensor in (*self._plan.stage.inputs, *self._plan.stage.outputs):
             answer = self._context.set_tensor_address(tensor.name, addresses[tensor.name])
             self._plan.library.need(answer, f"the address of {tensor.name} of {self._stage}")
@@ -199,6 +199,7 @@ class FixedContext:
         """
         if not self._bound:
             raise EngineError(f"{self._stage} has no addresses yet")
+        forget()
         self._plan.library.need(self._context.execute_async_v3(stream), f"to run {self._stage}")
 
 

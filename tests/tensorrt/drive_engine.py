@@ -7,11 +7,12 @@ import sys
 from typing import Any
 
 import real_tensorrt
-from stand_ins import CALLS, stand_in
+from stand_ins import CALLS, LOGGERS, complain, stand_in
 
 trt = real_tensorrt.load()
 
 from arnet.runtime.bundle import Stage, TensorInfo  # noqa: E402
+from arnet.runtime.engines import complaints  # noqa: E402
 from arnet.runtime.engines.plans import TensorRt  # noqa: E402
 from arnet.runtime.errors import ArnetError  # noqa: E402
 
@@ -23,12 +24,11 @@ STAGE = Stage(
     (TensorInfo("pixels", "float32", ("n", 3, 33, 33)),),
     (TensorInfo("features", "float16", ("n", 4, 5, 5)),),
 )
-logged: list[Any] = []
 
 
-def complain(plan: bytes) -> Any:
-    logged[0].log(trt.ILogger.Severity.WARNING, "slow")
-    logged[0].log(trt.ILogger.Severity.ERROR, "another version")
+def deserialize(plan: bytes) -> Any:
+    LOGGERS[-1].log(trt.ILogger.Severity.WARNING, "slow")
+    complain("something else")  # and yet it goes on
     return engine
 
 
@@ -53,9 +53,12 @@ engine = stand_in(
     get_tensor_profile_shape=[trt.Dims([1, 3, 33, 33])] * 2 + [trt.Dims([2, 3, 33, 33])],
 )
 engine.num_io_tensors = len(NAMES)
-runtime = stand_in(trt.Runtime, REFUSED, deserialize_cuda_engine=complain)
+runtime = stand_in(trt.Runtime, REFUSED, deserialize_cuda_engine=deserialize)
 runtime.engine_host_code_allowed = False
-trt.Runtime = lambda logger: logged.append(logger) or runtime
+LOGGERS.append(complaints.logger_of(trt))
+complain("an older error")
+if "Runtime" not in REFUSED:  # by the real one, for which the stub library has a null pointer
+    trt.Runtime = lambda logger: LOGGERS.append(logger) or runtime
 
 answer: dict[str, Any] = {}
 try:

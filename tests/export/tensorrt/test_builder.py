@@ -50,7 +50,7 @@ def test_a_plan_is_built_as_asked(drive, version) -> None:
 @pytest.mark.parametrize("version", WHEELS)
 def test_all_that_wants_a_logger_is_given_the_same(drive, version) -> None:
     """TensorRT keeps the first of a process: builder, parser, and the runtimes of both sides."""
-    assert drive(version, "drive_builder.py", layers=LAYERS)["logged"] == [4, 1]
+    assert drive(version, "drive_builder.py", layers=LAYERS)["logged"] == [5, 1]
 
 
 @pytest.mark.parametrize("version", WHEELS)
@@ -104,6 +104,11 @@ def test_every_refusal_is_a_typed_error(drive, version, call, answer) -> None:
     found = drive(version, "drive_builder.py", layers=LAYERS, refuse={call: answer})
     assert found.get("error") == "BuildError", found
     assert "TensorRT" in found["message"]
+    # With the reason if one was logged; the parser has reasons of its own, an empty text has none.
+    logged = "." in call and call != "OnnxParser.parse" and answer != ""
+    assert (f"{call} will not)" in found["message"]) == logged
+    assert "an older error" not in found["message"]
+    assert ("left out" in found["message"]) == (call == "ITimingCache.serialize")  # of this build
 
 
 def test_every_call_whose_answer_matters_was_refused_once(drive) -> None:

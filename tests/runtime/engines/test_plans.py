@@ -56,6 +56,7 @@ def test_a_compatible_plan_may_run_code_of_the_host(version: str, drive) -> None
 @pytest.mark.parametrize(
     ("method", "answer"),
     [
+        ("Runtime", None),
         ("Runtime.deserialize_cuda_engine", None),
         ("ICudaEngine.create_execution_context", None),
         ("IExecutionContext.set_input_shape", False),
@@ -64,12 +65,18 @@ def test_a_compatible_plan_may_run_code_of_the_host(version: str, drive) -> None
         ("IExecutionContext.execute_async_v3", False),
     ],
 )
-def test_a_refusal_is_told(method: str, answer: Any, drive) -> None:
+def test_a_refusal_is_told_with_what_was_logged_then_and_nothing_older(
+    method: str, answer: Any, drive
+) -> None:
     refused = drive(VERSIONS[-1], refuse={method: answer})
     assert refused["error"] == "EngineError"
-    assert "encode_image" in refused["message"]
-    if method.endswith(("context", "shape")):
-        assert "(another version)" in refused["message"]  # what was logged as an error, no more
+    told = refused["message"]
+    if method == "Runtime":
+        assert told == "TensorRT 11.4.0.106 refused to start"
+    elif method.endswith("infer_shapes"):
+        assert told == "the stage 'encode_image' was not given the shapes of pixels"
+    else:
+        assert "'encode_image'" in told and told.endswith(f" ({method} will not)")
 
 
 def test_shapes_that_the_plan_was_not_built_for(drive) -> None:
