@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from arnet.runtime.bundle import Bundle, PlanSet
 from arnet.runtime.device import Driver, open_driver
+from arnet.runtime.device.graphs import graphs_are_on
 from arnet.runtime.device.tensor import DeviceTensor
 from arnet.runtime.engines.engine import Value, check_feeds
 from arnet.runtime.engines.kit import Context, Kit
@@ -20,9 +20,6 @@ from arnet.runtime.engines.pipeline import Form, Guard, Pending, Pipeline, form_
 from arnet.runtime.engines.plan_choice import Found, choose
 from arnet.runtime.engines.plans import FixedContext, Plan, TensorRt
 from arnet.runtime.errors import AbsentEngineError, EngineError
-
-GRAPHS = "ARNET_GRAPHS"
-"""Environment variable: "off" enqueues every query anew in place of launching its graph."""
 
 _CONTEXTS = 16
 """Execution contexts that are kept, one per stage and shapes, where no query owns them."""
@@ -59,8 +56,7 @@ def open_tensorrt(bundle: Bundle, threads: int | None = None) -> TensorRtEngine:
     driver = open_driver()
     found = Found(library.version, driver.gpu, driver.capability)
     plans = choose(manifest.plans, found, command)
-    graphs = os.environ.get(GRAPHS, "on") != "off"
-    return TensorRtEngine(bundle, plans, library, driver, graphs)
+    return TensorRtEngine(bundle, plans, library, driver, graphs_are_on())
 
 
 class TensorRtEngine:
