@@ -224,6 +224,8 @@ def test_how_long_the_gpu_took(both) -> None:
     found = on_gpu.segment(frames(1)[0], learned(on_cpu, RED))
     assert found.device["query"] == 0.001  # the emulated clock
     assert found.device["enqueue"] == found.seconds["start"] > 0
+    (labels,) = on_gpu.label(frames(1), {"object": learned(on_cpu, RED)})
+    assert labels.device == {"query": 0.001, "enqueue": labels.seconds["start"]}
 
 
 def test_what_it_is(both) -> None:
