@@ -82,7 +82,7 @@ engine = stand_in(
     trt.ICudaEngine, REFUSED, create_execution_context=context, create_engine_inspector=reader
 )
 runtime = stand_in(trt.Runtime, REFUSED, deserialize_cuda_engine=engine)
-engine.num_io_tensors = 0
+engine.num_io_tensors = engine.device_memory_size_v2 = 0
 NULL = "pybind11::init(): factory function returned nullptr"
 for name, made in (("Builder", maker), ("OnnxParser", parser), ("Runtime", runtime)):
 

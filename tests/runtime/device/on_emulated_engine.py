@@ -139,6 +139,25 @@ def test_more_shots_and_classes_than_before(both) -> None:
             assert_same(on_gpu.segment(image, states), on_cpu.segment(image, states))
 
 
+def test_shapes_that_come_again_make_no_new_contexts(both) -> None:
+    """Every new one leaks the code of plugins in some versions of TensorRT."""
+    on_gpu, on_cpu = both(fuse=False)
+    (image,) = frames(1)
+    states = [learned(on_cpu, RED, shots) for shots in (1, 2, 3, 4)]  # more than stay captured
+    expected = [on_cpu.segment(image, state) for state in states]
+
+    def ask() -> None:
+        for state, wanted in zip(states, expected, strict=True):
+            for _ in range(3):  # uncaptured, captured, launched
+                assert_same(on_gpu.segment(image, state), wanted)
+            learned(on_gpu, RED, state.shots)
+
+    ask()
+    made = fake_tensorrt.CALLS.count("context")
+    ask()
+    assert fake_tensorrt.CALLS.count("context") == made
+
+
 def test_streams_that_take_turns(both) -> None:
     on_gpu, on_cpu = both()
     states = [learned(on_cpu, RED), learned(on_cpu, BLUE)]

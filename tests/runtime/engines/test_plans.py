@@ -37,15 +37,25 @@ def test_a_plan_is_loaded_and_run(version: str, drive) -> None:
     answer = drive(version)
     assert answer["calls"] == [
         ["Runtime.deserialize_cuda_engine", "b'plan'"],
-        ["ICudaEngine.create_execution_context"],
+        [
+            "ICudaEngine.create_execution_context",
+            "ExecutionContextAllocationStrategy.USER_MANAGED",
+        ],
         ["IExecutionContext.set_input_shape", "pixels", "(2, 3, 33, 33)"],
         ["IExecutionContext.infer_shapes"],
         ["IExecutionContext.set_tensor_address", "pixels", "256"],
         ["IExecutionContext.set_tensor_address", "features", "512"],
+        ["IExecutionContext.set_device_memory", "1024", "4096"],
         ["IExecutionContext.execute_async_v3", "4096"],
     ]
     assert answer["outputs"] == {"features": [2, 4, 5, 5]}
     assert answer["host_code"] is False
+
+
+def test_a_context_that_was_released_is_taken_again_without_addresses(drive) -> None:
+    answer = drive(VERSIONS[-1])
+    assert answer["again"] == [True, False]
+    assert "no addresses yet" in answer["unbound"]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
