@@ -88,7 +88,10 @@ def export(
     ] = None,
     version_compatible: Annotated[
         bool,
-        typer.Option("--version-compatible", help="Let newer versions of TensorRT run the plans."),
+        typer.Option(
+            "--version-compatible",
+            help="Let newer versions of TensorRT of the same major run the plans.",
+        ),
     ] = False,
     max_shots: Annotated[
         int | None,

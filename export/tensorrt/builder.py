@@ -30,7 +30,7 @@ class Settings:
     Attributes:
         tf32: whether products of float32 may be rounded to TF32.
         hardware: one of ``arnet.runtime.bundle.plans.HARDWARE``.
-        version_compatible: whether newer versions of TensorRT may run the plan.
+        version_compatible: whether newer versions of TensorRT of the same major may run it.
         plugins: how many nodes of the graph are to become plugins.
     """
 

@@ -121,7 +121,8 @@ def inspect(
     for name, (_, usual, _) in profile.items():
         need(context.set_input_shape(name, usual), f"the shape {usual} of {name}")
     inspector = need(engine.create_engine_inspector(), "to make an inspector")
-    inspector.execution_context = context
+    inspector.execution_context = context  # whether it took it, the bindings do not tell
+    need(inspector.execution_context, "to inspect the plan at the usual shapes")
     text = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
     return layers_of(need(text, "to tell what it built"))
 

@@ -139,8 +139,9 @@ class Plan:
         """An execution context for shapes of all inputs; they cannot be changed.
 
         One that was released is taken again, and none is destroyed before ``close``: in TensorRT
-        11.1 and 11.2 ahead-of-time plugins leak their code with every new one (NVIDIA/TensorRT
-        issue 4849). They hold no memory to compute in; what else they hold was not measured yet.
+        11.1 and 11.2 ahead-of-time plugins leak their code when shapes are set anew
+        (NVIDIA/TensorRT issue 4849). They hold no memory to compute in; what else they hold was not
+        measured yet.
 
         Raises:
             EngineError: if the plan does not take such shapes, or there is not enough memory.

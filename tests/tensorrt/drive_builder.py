@@ -78,6 +78,8 @@ context = stand_in(trt.IExecutionContext, REFUSED, set_input_shape=True)
 reader = stand_in(
     trt.EngineInspector, REFUSED, get_engine_information=json.dumps(JOB.get("layers", {}))
 )
+if "EngineInspector.execution_context" in REFUSED:
+    type(reader).execution_context = mock.PropertyMock(return_value=None)
 engine = stand_in(
     trt.ICudaEngine, REFUSED, create_execution_context=context, create_engine_inspector=reader
 )

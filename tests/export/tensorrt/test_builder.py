@@ -129,6 +129,12 @@ def test_a_graph_that_is_not_read_says_where(drive) -> None:
     assert "MaskedPool 'node_7': no importer" in found["message"]
 
 
+def test_an_inspector_that_does_not_take_the_shapes_is_an_error(drive) -> None:
+    refuse = {"EngineInspector.execution_context": False}
+    found = drive("11.4", "drive_builder.py", layers=LAYERS, refuse=refuse)
+    assert found.get("message") == "TensorRT refused to inspect the plan at the usual shapes"
+
+
 @pytest.mark.parametrize(("expected", "made"), [(2, 1), (0, 2), (3, 2)])
 def test_another_number_of_plugins_is_an_error(drive, expected, made) -> None:
     """Whether TensorRT takes the plugin or the function of that name depends on its version."""

@@ -140,7 +140,7 @@ def test_more_shots_and_classes_than_before(both) -> None:
 
 
 def test_shapes_that_come_again_make_no_new_contexts(both) -> None:
-    """Every new one leaks the code of plugins in some versions of TensorRT."""
+    """With every new one the code of plugins may leak, as it does with new shapes."""
     on_gpu, on_cpu = both(fuse=False)
     (image,) = frames(1)
     states = [learned(on_cpu, RED, shots) for shots in (1, 2, 3, 4)]  # more than stay captured
