@@ -6,7 +6,7 @@ Nothing is ever unpickled.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,15 +36,24 @@ class Checkpoint:
         config: what it was trained with.
         info: iteration, classes it was trained on, scores: plain JSON values.
         sha256: of the file.
+        photographs: marks of those it was trained on, for ``SegmentationDataset.among``; none of a
+            published benchmark, whose lists say it, or where an older version wrote the file.
     """
 
     model: ARNet
     config: Config
     info: dict[str, Any]
     sha256: str
+    photographs: tuple[str, ...] = ()
 
 
-def save_checkpoint(path: Path, model: ARNet, config: Config, info: Mapping[str, Any]) -> None:
+def save_checkpoint(
+    path: Path,
+    model: ARNet,
+    config: Config,
+    info: Mapping[str, Any],
+    photographs: Sequence[str] = (),
+) -> None:
     """Write a checkpoint; the file is replaced at once or not at all.
 
     The weights are stored as ``config.train.store`` says; a model always computes in float32 or
@@ -62,7 +71,7 @@ def save_checkpoint(path: Path, model: ARNet, config: Config, info: Mapping[str,
             for name, value in model.state_dict().items()
         },
         FORMAT,
-        {"config": config_to_dict(config), "info": dict(info)},
+        {"config": config_to_dict(config), "info": dict(info), "photographs": [*photographs]},
     )
 
 
@@ -77,7 +86,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
     config = config_from_dict(header["config"], source=str(path))
     model = ARNet(config.model)
     load_weights(model, tensors, path)
-    return Checkpoint(model.eval(), config, header.get("info", {}), sha256_of(path))
+    info, photographs = header.get("info", {}), tuple(header.get("photographs", ()))
+    return Checkpoint(model.eval(), config, info, sha256_of(path), photographs)
 
 
 def load_weights(model: ARNet, tensors: Mapping[str, Tensor], path: Path) -> None:

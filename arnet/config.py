@@ -55,34 +55,29 @@ class ModelConfig:
     """f_p of eq. 3: divided by the mask's area (every precedent), or, as literally written, by the
     size of the map, which makes V_s grow with the object."""
     masked_features: bool = True
-    """F1 in eq. 4, in the geometry of the guiding image beside features in that of the guided one;
-    False keeps F2 alone."""
+    """F1 in eq. 4: the guiding image's geometry beside the guided one's; False keeps F2 alone."""
     share_mpm: bool = False
     """MPM1 and MPM2 with the same weights. The paper's figure draws two."""
     mask: Literal["soft", "hard"] = "soft"
     """Predicted masks that MPM2 and MRM take: the softmax, or its argmax (PANet, SCL)."""
     detach_mask: bool = True
-    """Whether gradients stop at these masks, as in CANet. Where they do not, the loss of s teaches
-    MPM1 to hide the support's mask, which F1 shows it, in q1: s is then nearly perfect and q1 poor
-    (docs/results.md)."""
+    """Whether gradients stop at these masks (CANet). Else the loss of s teaches MPM1 to hide the
+    support's mask, which F1 shows it, in q1: s is nearly perfect, q1 poor (docs/results.md)."""
     refine_vector: Literal["annotation", "predicted"] = "annotation"
-    """Mask that pools the vector of the MRM: the given one (eq. 5, "given by MPM"), or the
-    re-predicted s: the active reference carried one step further."""
+    """Mask that pools V_s for the MRM: the annotation (eq. 5) or the re-predicted s."""
     prior: Annotated[float, Field(ge=0)] = 0.0
-    """Not in the paper; 0 leaves it out. A similarity map of the frozen layer3
-    (arnet/modeling/prior.py), multiplied with this number, is one more input of the MRM and is
-    added to its result, so that what is far from every class of the training is found, too. A
-    similarity of a few hundredths decides."""
+    """Not in the paper; 0 leaves it out. A similarity map of the frozen layer3 (modeling/prior.py),
+    times this number, is one more input of the MRM and is added to its result, so that what is far
+    from all classes of the training is found, too. A similarity of a few hundredths decides."""
     prior_in_training: Annotated[float | None, Field(gt=0)] = None
     """What stands in place of ``prior`` while the model is in training mode; None: the same. A
     model that is trained with a strong prior learns to contradict it (docs/results.md)."""
     pairing: Literal["mean", "concatenate"] = "mean"
-    """k pairs [q1_i; s_i] in the MRM: their mean, for any k, or all 4k channels of exactly
-    ``pairing_shots`` supports."""
+    """k pairs [q1_i; s_i] in the MRM: their mean, or all 4k channels of ``pairing_shots`` shots."""
     pairing_shots: Positive = 5
     cbam: Literal["input", "residual", "none"] = "input"
-    """Where the MRM has its CBAM: X = CBAM(F4) (eq. 7), on the residual branch instead, as a block
-    of a ResNet with CBAM has it, X = F4, ASPP(X ⊕ CBAM(conv(conv(X)))), or nowhere."""
+    """Where the MRM has its CBAM: X = CBAM(F4) (eq. 7), on the residual branch as in a ResNet with
+    CBAM, X = F4, ASPP(X ⊕ CBAM(conv(conv(X)))), or nowhere."""
     cbam_reduction: Positive = 16
     cbam_kernel: Positive = 7
     aspp_rates: Annotated[tuple[Positive, ...], Field(min_length=1)] = (6, 12, 18)
@@ -155,13 +150,13 @@ class AugmentConfig:
 class MemberConfig:
     """One data set of a union."""
 
-    name: str
-    """Stands before its classes: ``voc`` makes ``voc/dog``."""
+    name: Annotated[str, Field(pattern="^[^/]+$")]
+    """Stands before its classes, without a slash of its own: ``voc`` makes ``voc/dog``."""
     kind: Literal["pascal", "coco", "folder", "davis"]
     root: str = "."
     """Its folder, seen from the union's."""
     share: Annotated[float, Field(gt=0)] = 1.0
-    """Of the training's episodes, measured against the shares of the other members."""
+    """Of the training's episodes, against the others' shares; with ``data.sampling=class``."""
     limit: Annotated[int, Field(ge=0)] = 0
     """Images of a class that are enough; further ones only where another has fewer. 0 takes all."""
 
@@ -189,6 +184,9 @@ class DataConfig:
     out (BAM). Both conventions are in use; figures under one do not compare with the other."""
     image_size: Annotated[int, Field(ge=33)] = 321
     """Side of the square that images are resized to, in pixels."""
+    min_share: Probability | None = None
+    """Least share of a photograph that a class must cover to be used; for folders, where None is a
+    hundredth, and for DAVIS, where it is a two-hundredth, but not in unions."""
     sampling: Literal["class", "image"] = "class"
     """Episodes in training: first a class, then its images, or any (image, class) pair."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -235,7 +233,8 @@ class TrainConfig:
     """Optimisation. SGD and poly 0.9 as CANet and PFENet."""
 
     backbone_weights: str = "imagenet"
-    """"imagenet" takes torchvision's (a download), "random" none, else a safetensors file."""
+    """"imagenet" takes torchvision's (a download), "random" none; else a safetensors file, or a
+    checkpoint whose backbone is taken, such as "arnet-r50" (docs/data.md)."""
     init: str = ""
     """Checkpoint to start from: a path, or the name of one that comes with arnet."""
     stages: Annotated[tuple[StageConfig, ...], Field(min_length=1)] = (
@@ -262,7 +261,8 @@ class TrainConfig:
     """How often the query does not show the class, as it may be in use, unlike in the field."""
     pseudo_classes: Probability = 0.0
     """How often an episode is about a region that its images share by the look of the frozen
-    features, not about its class, so that the model learns to find what the support marks."""
+    features, not about its class, so that the model learns to find what the support marks. It may
+    be of a novel class, so that photographs which show one must be left out, ``novel=drop``."""
     alpha: Annotated[float, Field(ge=0)] = 1.0
     beta: Annotated[float, Field(ge=0)] = 1.0
     gamma: Annotated[float, Field(ge=0)] = 1.0

@@ -35,20 +35,24 @@ def load_config(
             that its own key ``base`` names, seen from its folder, or else that of ``base``.
         overrides: ``dotted.key=value``, the value in YAML, applied in order; a number in the key
             counts the places of a list, ``train.stages.0.iterations=5``.
-        base: what neither says; None is the defaults.
+        base: what neither says, but for the fold, if they say another kind of data; None is the
+            defaults.
 
     Raises:
         ConfigError: the file cannot be read, a key is unknown or a value has the wrong type.
     """
     tree = config_to_dict(base or Config())
-    if base is None:
-        del tree["data"]["fold"]  # its default depends on the kind that is asked for
+    # A fold's default depends on the kind that is asked for; that of the base is the base's kind's.
+    kind, fold = tree["data"]["kind"], tree["data"].pop("fold")
     overrides = list(overrides)
     if path is not None:
         for layer in _layers(path):
             _merge(tree, layer)
     for override in overrides:
         _apply(tree, override)
+    data = tree["data"]
+    if base is not None and isinstance(data, dict) and data.get("kind") == kind:
+        data.setdefault("fold", fold)
     sources = [str(path)] if path else []
     sources += ["the command line"] if overrides else []
     return config_from_dict(tree, source=" with ".join(sources) or "the configuration")

@@ -18,15 +18,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from arnet.config_file import config_to_dict, load_config
+from arnet.config_file import config_to_dict, load_config, text_override
 from arnet.runtime.errors import ArnetError, ConfigError
 from arnet.runtime.files import sha256_of
+from arnet.training.run_folder import CONFIG, LAST
 from arnet.training.state import differences
-from arnet.training.trainer import CONFIG, LAST
 from benchmarks.studies import FOLDS, STUDIES, HeldOut, Study
 
 Rows = dict[str, dict[tuple[int, str], dict[str, Any]]]
 CONFIGS = Path(__file__).parents[1] / "configs" / "ablation"
+WEIGHTS = "resnet50_caffe_imagenet_to_layer3.safetensors"
 
 
 def overrides(held_out: HeldOut) -> list[str]:
@@ -56,8 +57,10 @@ def check(name: str, held_out: HeldOut, out: Path, init: str | None) -> None:
         )
 
 
-def train(name: str, held_out: HeldOut, data: str, out: Path, init: str | None) -> Path:
-    """Train a variant, unless it is done, and give its checkpoint."""
+def train(
+    name: str, held_out: HeldOut, data: str, out: Path, init: str | None, backbone: str
+) -> Path:
+    """Train a variant on a backbone of these weights, unless done, and give its checkpoint."""
     check(name, held_out, out, init)
     folder = out / f"{name}-{held_out.name}"
     done = folder / "done"
@@ -70,7 +73,7 @@ def train(name: str, held_out: HeldOut, data: str, out: Path, init: str | None) 
             "--resume",
             *overrides(held_out),
             f"data.cache={data}/cache",
-            f"train.backbone_weights={data}/weights/resnet50_caffe_imagenet_to_layer3.safetensors",
+            text_override("train.backbone_weights", backbone),
         )
         done.write_text("" if origin is None else sha256_of(origin), encoding="utf-8")
     return folder / LAST
@@ -189,6 +192,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("study", choices=STUDIES, help="the table")
     parser.add_argument("--data", required=True, help="folder with VOCdevkit, ccp, davis, weights")
     parser.add_argument("--out", required=True, type=Path, help="folder of the trainings")
+    parser.add_argument(
+        "--backbone-weights",
+        help="ResNet-50 with the stride in the 1x1, such as arnet-r50, which comes with arnet; by "
+        "default the file of docs/results.md in DATA/weights",
+    )
     parser.add_argument("--fold", type=int, choices=FOLDS, action="append", help="by default all")
     parser.add_argument("--variant", action="append", help="by default all of the study")
     parser.add_argument("--episodes", type=int, default=200)
@@ -210,6 +218,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _rows(study: Study, given: argparse.Namespace) -> Rows:
     chosen = [FOLDS[fold] for fold in given.fold] if given.fold else study.held_out
     names = given.variant or study.variants
+    backbone = given.backbone_weights or f"{given.data}/weights/{WEIGHTS}"
     for held_out in chosen:  # all of it before the first training
         for name in names:
             if study.init is not None:
@@ -221,8 +230,8 @@ def _rows(study: Study, given: argparse.Namespace) -> Rows:
             checkpoint = given.out / f"{name}-{held_out.name}" / LAST
             if not given.only_table:
                 if study.init is not None:
-                    train(study.init, held_out, given.data, given.out, None)
-                train(name, held_out, given.data, given.out, study.init)
+                    train(study.init, held_out, given.data, given.out, None, backbone)
+                train(name, held_out, given.data, given.out, study.init, backbone)
             for shots in study.shots:
                 for question, options in held_out.questions.items():
                     one = Measurement(question, options, shots, given.episodes, given.seeds)

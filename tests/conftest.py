@@ -70,6 +70,8 @@ def shapes(tmp_path_factory) -> Path:
         image, mask = draw_shapes(rng, [number % 3 + 1, (number + 1 + number // 3 % 2) % 3 + 1])
         Image.fromarray(image).save(root / "images" / f"p{number:02d}.png")
         Image.fromarray(mask).save(root / "masks" / f"p{number:02d}.png")
+    for name, numbers in (("val", range(0, 30, 5)), ("train", (n for n in range(30) if n % 5))):
+        (root / f"{name}.txt").write_text("\n".join(f"p{number:02d}" for number in numbers))
     return root
 
 

@@ -75,7 +75,8 @@ def train(
     from arnet.inputs import check_fold, open_split
     from arnet.training.distributed import join_processes
     from arnet.training.fine_tuning import fine_tuning, with_shots_for
-    from arnet.training.trainer import CONFIG, LAST, STATE, Trainer
+    from arnet.training.run_folder import CONFIG, LAST, STATE
+    from arnet.training.trainer import Trainer
 
     changes = list(overrides or [])
     if data is not None:

@@ -18,6 +18,7 @@ from arnet.runtime.errors import DataError
 
 __all__ = [
     "DATASETS",
+    "GROWING",
     "Episode",
     "EvaluationEpisodes",
     "SegmentationDataset",
@@ -27,6 +28,9 @@ __all__ = [
 
 DATASETS: dict[str, Callable[..., SegmentationDataset]] = {**MEMBERS, "union": union}
 """Function that opens each kind of data set."""
+
+GROWING = ("folder", "davis", "union")
+"""Kinds whose photographs and classes are those that lie there, not those of a published list."""
 
 
 def open_dataset(

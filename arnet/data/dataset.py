@@ -7,6 +7,8 @@ hold one function that builds it.
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -104,9 +106,33 @@ class SegmentationDataset:
             found[class_id].append(image_id)
         return found
 
+    @cached_property
+    def unmarked(self) -> list[str]:
+        """Image ids whose masks mark nothing: queries that do not show what is asked for."""
+        return [image_id for image_id in self.ids if not self.scan[image_id].pixels]
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the image ids in their order: with others, there are other episodes."""
+        return hashlib.sha256(os.fsencode("\n".join(self.ids))).hexdigest()
+
+    @property
+    def marks(self) -> list[str]:
+        """What stands for the image ids where they are nobody's business: 8 hexadecimal digits."""
+        return [_mark(image_id) for image_id in self.ids]
+
+    def among(self, marks: Collection[str]) -> list[str]:
+        """Those image ids that have one of these :attr:`marks`, of this data set or of another."""
+        known = set(marks)
+        return [image_id for image_id in self.ids if _mark(image_id) in known]
+
     def classes_with(self, images: int) -> tuple[int, ...]:
         """Those of ``classes`` that have at least so many images, k + 1 of which k shots need."""
         return tuple(c for c in self.classes if len(self.by_class[c]) >= images)
+
+
+def _mark(image_id: str) -> str:
+    return hashlib.sha256(os.fsencode(image_id)).hexdigest()[:8]
 
 
 def count_shots(shots: int) -> str:
@@ -118,9 +144,15 @@ def interleaved_fold(class_ids: Sequence[int], fold: int, folds: int) -> tuple[i
     """Every ``folds``-th class beginning with number ``fold``, the COCO-20i way.
 
     Raises:
-        DataError: there is no such fold.
+        DataError: there is no such fold, or so few classes that it has none.
     """
     check_fold(fold, folds)
+    if fold >= len(class_ids):
+        raise DataError(
+            f"fold {fold} of {len(class_ids)} classes holds none out",
+            f"a fold is every {folds}th class from its own number on: choose one from 0 to "
+            f"{len(class_ids) - 1}",
+        )
     return tuple(class_ids[fold::folds])
 
 

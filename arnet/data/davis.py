@@ -26,6 +26,7 @@ from arnet.runtime.errors import DataError
 from arnet.runtime.images import read_mask
 
 FOLDS = 4
+MIN_SHARE = 0.005
 
 
 class SequenceSource(FileSource):
@@ -49,7 +50,7 @@ def davis(
     novel: Novel = "background",
     *,
     classes: Sequence[int] | None = None,
-    min_share: float = 0.005,
+    min_share: float = MIN_SHARE,
     val_every: int = 5,
     cache_dir: str | Path | None = None,
 ) -> SegmentationDataset:

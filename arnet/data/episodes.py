@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -16,12 +17,14 @@ from arnet.data.dataset import SegmentationDataset, count_shots
 from arnet.runtime.errors import DataError
 
 Sampling = Literal["class", "image"]
-Order = Literal["list", "canet", "random"]
+Order = Literal["canet", "random"]
 
-# Second streams of the same seed: [seed, n] draws episode n, [seed, n, stream] something about it.
-_SHOTS = 1
-_COPY = 2
-_ABSENT = 3
+# Streams of one seed: [seed, n] draws episode n, [seed, n, stream] something about it. ABSENT and
+# VIEWS are one stream, so that a query without the class goes with small numbers for the view of
+# the first support. That is harmless, since these are seeds of other generators, and it stays: the
+# models in weights/ and the figures of docs/results.md were drawn so.
+SHOTS, COPY, ABSENT = 1, 2, 3
+VIEWS, GUIDES = 3, 4
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,8 @@ class TrainingEpisodes:
             seed: 0 or more; another one gives other episodes.
             sampling: ``"class"`` draws the class first, so that all are seen equally often;
                 ``"image"`` draws a pair of the list, so that frequent classes are seen more often.
-            absent: how often the query is an image that does not show the class, 0..1.
+            absent: how often the query is an image that does not show the class, 0..1; also one
+                that shows none. In a union it is rarer: what is drawn first may show the class.
 
         Raises:
             DataError: a class has no images enough for the most shots, a class is unknown, or
@@ -82,6 +86,9 @@ class TrainingEpisodes:
         self._chances = _chances(dataset, self.classes)
         self.absent = absent
         self._images = sorted({image for image, _ in self._pairs})
+        # A union is drawn from as it was for the models in weights/.
+        self._united = bool(dataset.groups)
+        self._others: dict[int, list[str]] = {}
 
     def draw(self, index: int) -> Episode:
         """Episode number ``index``, counted from 0, with a k of its own."""
@@ -92,6 +99,11 @@ class TrainingEpisodes:
         shots = self._draw_shots(index)
         first = index * batch_size
         return [self._draw(number, shots) for number in range(first, first + batch_size)]
+
+    @cached_property
+    def always_shown(self) -> tuple[int, ...]:
+        """Classes that every image shows, so that no query can be without."""
+        return tuple(c for c in self.classes if not self._without(c))
 
     def _draw(self, index: int, shots: int) -> Episode:
         rng = np.random.default_rng([self.seed, index])
@@ -106,16 +118,27 @@ class TrainingEpisodes:
         else:
             query, class_id = self._pairs[rng.integers(len(self._pairs))]
         episode = _with_supports(self.dataset, class_id, query, shots, rng)
-        chance = np.random.default_rng([self.seed, index, _ABSENT])
+        chance = np.random.default_rng([self.seed, index, ABSENT])
         if chance.random() < self.absent:
             other = self._images[chance.integers(len(self._images))]
+            others = self._without(class_id)
+            if class_id in self.dataset.scan[other].pixels and others and not self._united:
+                other = others[chance.integers(len(others))]
             if class_id not in self.dataset.scan[other].pixels:
                 episode = replace(episode, query=other)
         return episode
 
+    def _without(self, class_id: int) -> list[str]:
+        """Images that do not show a class: those of the other classes, and those of none."""
+        if class_id not in self._others:
+            images = self._images if self._united else [*self._images, *self.dataset.unmarked]
+            scan = self.dataset.scan
+            self._others[class_id] = [i for i in images if class_id not in scan[i].pixels]
+        return self._others[class_id]
+
     def _draw_shots(self, index: int) -> int:
         low, high = self.shots
-        return int(np.random.default_rng([self.seed, index, _SHOTS]).integers(low, high + 1))
+        return int(np.random.default_rng([self.seed, index, SHOTS]).integers(low, high + 1))
 
 
 class EvaluationEpisodes(Sequence[Episode]):
@@ -128,7 +151,7 @@ class EvaluationEpisodes(Sequence[Episode]):
         shots: int = 1,
         episodes: int = 1000,
         seed: int = 0,
-        order: Order = "list",
+        order: Order = "random",
     ) -> None:
         """Checks that every class has images enough.
 
@@ -137,10 +160,9 @@ class EvaluationEpisodes(Sequence[Episode]):
             classes: class ids to evaluate; None takes those of the data set.
             shots: number of supports, k.
             episodes: number of episodes.
-            seed: 0 or more; draws the supports, and the queries where the order is not the list's.
-            order: how the queries run through the list of (image, class) pairs. ``"list"`` in
-                order and over again, as HSNet does; ``"canet"`` in order once, then through newly
-                shuffled copies; ``"random"`` drawn anew each time.
+            seed: 0 or more; draws the supports and the queries.
+            order: how the queries run through the list of (image, class) pairs. ``"canet"`` in
+                order once, then through newly shuffled copies; ``"random"`` drawn anew each time.
 
         Raises:
             DataError: a class has no images enough, a class is unknown, or another argument is
@@ -150,8 +172,8 @@ class EvaluationEpisodes(Sequence[Episode]):
             raise DataError(
                 f"{episodes} episodes of {shots} shots cannot be drawn", "give at least 1 of each"
             )
-        if order not in ("list", "canet", "random"):
-            raise DataError(f'there is no order "{order}"', 'choose "list", "canet" or "random"')
+        if order not in ("canet", "random"):
+            raise DataError(f'there is no order "{order}"', 'choose "canet" or "random"')
         self.dataset = dataset
         self.classes = _checked_classes(dataset, classes, shots)
         self.shots = shots
@@ -177,14 +199,11 @@ class EvaluationEpisodes(Sequence[Episode]):
     def _query_numbers(self) -> np.ndarray:
         """Position of the query of each episode in the list of pairs."""
         count = len(self._pairs)
-        copies = -(-self.episodes // count)
-        rng = np.random.default_rng([self.seed, 0, _COPY])
+        rng = np.random.default_rng([self.seed, 0, COPY])
         if self.order == "random":
             return rng.integers(count, size=self.episodes)
-        numbers = [np.arange(count)] * copies
-        if self.order == "canet":
-            numbers[1:] = [rng.permutation(count) for _ in range(copies - 1)]
-        return np.concatenate(numbers)[: self.episodes]
+        shuffled = [rng.permutation(count) for _ in range(-(-self.episodes // count) - 1)]
+        return np.concatenate([np.arange(count), *shuffled])[: self.episodes]
 
 
 def _checked_classes(
@@ -218,7 +237,7 @@ def _enough(shots: int, classes: str, most: int) -> str:
         return (
             "even one shot takes two photographs of a class, one as the support of the other: add "
             "photographs, or name more of them in val.txt and the rest in train.txt (without "
-            "these lists, a plain folder keeps every fifth photograph for validation)"
+            "these lists, a plain folder keeps about a fifth for validation)"
         )
     if not classes:
         return f"take fewer shots, at most {most - 1}: no class has images enough for these"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,18 +41,16 @@ class FileSource:
 
     def scan(
         self,
-        class_names: Mapping[int, str],
+        class_ids: Collection[int],
         small_objects: SmallObjectFilter,
         cache_dir: Path | None,
     ) -> Scan:
         """Classes of every image; see :func:`arnet.data.scan.scan_masks`."""
         ids = list(self.masks)
-        parts = [repr(small_objects), repr(sorted(class_names)), files_key([*self.masks.values()])]
-        if self.only is not None:  # the same files may have been scanned otherwise
-            parts.append(f"255 is {self.only}")
+        parts = [repr(small_objects), repr(sorted(class_ids)), files_key([*self.masks.values()])]
         key = "\n".join(parts)
         return cached_scan(
-            cache_dir, key, lambda: scan_masks(ids, self.mask, class_names, small_objects)
+            cache_dir, key, lambda: scan_masks(ids, self.mask, class_ids, small_objects)
         )
 
 

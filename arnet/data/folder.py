@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-
-import numpy as np
+from typing import Literal
 
 from arnet.data.dataset import (
     Novel,
@@ -16,19 +15,15 @@ from arnet.data.dataset import (
     check_split,
     interleaved_fold,
 )
-from arnet.data.files import (
-    FileSource,
-    read_lines,
-    require_equal_sizes,
-    require_files,
-    require_folder,
-    some,
-)
-from arnet.data.scan import AreaFilter
+from arnet.data.files import FileSource, require_equal_sizes, require_files, require_folder
+from arnet.data.scan import AreaFilter, Presence, Scan, require_known
+from arnet.data.splits import Splits, by_name, by_place, listed
 from arnet.runtime.annotations.common import IGNORE
-from arnet.runtime.errors import DataError
+from arnet.runtime.annotations.voc import label_lines, label_number, read_label_names
+from arnet.runtime.errors import AnnotationError, DataError
 from arnet.runtime.finding import IMAGE_SUFFIXES, images_in
-from arnet.runtime.images import read_mask
+
+MIN_SHARE = 0.01
 
 
 def folder(
@@ -40,17 +35,18 @@ def folder(
     folds: int = 4,
     held_out: Sequence[str] = (),
     classes: Sequence[int] | None = None,
-    min_share: float = 0.01,
+    min_share: float = MIN_SHARE,
     val_every: int = 5,
+    by: Literal["name", "place"] = "name",
     cache_dir: str | Path | None = None,
 ) -> SegmentationDataset:
     """Opens a folder with ``images/``, ``masks/`` and ``classes.txt``.
 
     ``masks/NAME.png`` holds the class index of every pixel of ``images/NAME.jpg`` (or .png, ...):
     0 background, 255 ignore. ``classes.txt`` has a class per line: ``3 belt``, or the name alone,
-    numbered from 1; a line for index 0 names the background and is passed over. Where there is one
-    class, and all masks hold nothing but 0 and 255, as those of ``arnet infer``, 255 is that class;
-    where most do and some do not, they are refused.
+    numbered from 1, or from 0 where the first is ``background``. Where there is one class, and all
+    masks hold nothing but 0 and 255, as those of ``arnet infer``, 255 is that class; where most do
+    and some do not, they are refused.
 
     Where ``train.txt`` and ``val.txt`` lie beside them, with an image name per line, they say which
     images are which; otherwise every ``val_every``-th image by name is for val, the others for
@@ -69,6 +65,8 @@ def folder(
         min_share: least share of the image that a class must cover to be a support or a query,
             0..1. The default is about what the field's filter asks for on PASCAL.
         val_every: see above.
+        by: which one of so many: by a hash of its ``"name"``, so that images that are added do not
+            move the others, or by its ``"place"``, every so manieth; see :mod:`arnet.data.splits`.
         cache_dir: folder where the scan of the masks is kept; None scans every time.
 
     Raises:
@@ -83,21 +81,27 @@ def folder(
     class_names = read_classes(root / "classes.txt")
     novel_classes = _novel_classes(class_names, fold, folds, held_out)
     images = _find_images(root / "images")
-    ids_of = _split_ids(root, list(images), val_every)
-    ids = ids_of[split]
-    masks = {i: root / "masks" / f"{i}.png" for which in ids_of.values() for i in which}
-    source = FileSource({i: images[i] for i in ids}, {i: masks[i] for i in ids})
+    lists = listed(root, list(images))
+    names = list(images) if lists is None else [i for which in lists.values() for i in which]
+    masks = {i: root / "masks" / f"{i}.png" for i in names}
+    # Of both splits: 255 means the same in both, and what masks show divides them. Those of this
+    # split are there, as is checked below; the others may not be needed.
+    everything = FileSource(images, {i: path for i, path in masks.items() if path.is_file()})
+    cache = None if cache_dir is None else Path(cache_dir)
+    values = everything.scan(range(1, 256), AreaFilter(share=min_share), cache)
+    only = _class_of_255(root / "masks", values, class_names)
+    scan = {i: _without_255(found, only) for i, found in values.items()}
+    require_known(scan, class_names)
+    if lists is None:
+        lists = _divided(names, scan, val_every, by)
+    ids = lists[split]
+    source = FileSource({i: images[i] for i in ids}, {i: masks[i] for i in ids}, only)
     require_files(
         f"masks in {root / 'masks'}",
         list(source.masks.values()),
         "every photograph images/NAME.* needs masks/NAME.png; move the others elsewhere",
     )
     require_equal_sizes(source)
-    # Of both splits: 255 means the same in both.
-    if _only_255(root / "masks", list(masks.values()), len(class_names) > 1):
-        source = replace(source, only=_single_class(root / "masks", class_names))
-    small_objects = AreaFilter(share=min_share)
-    scan = source.scan(class_names, small_objects, None if cache_dir is None else Path(cache_dir))
     dataset = build_dataset(
         f"{root.resolve().name} {'all classes' if not novel_classes else _label(fold)} {split}",
         class_names,
@@ -116,10 +120,10 @@ def folder(
 
 
 def read_classes(path: Path) -> dict[int, str]:
-    """Reads ``classes.txt``: lines ``3 belt``, or bare names that are numbered from 1.
+    """Reads ``classes.txt`` as ``arnet infer`` does, and refuses what is not meant for a training.
 
     Args:
-        path: UTF-8 text; empty lines are passed over.
+        path: see :func:`~arnet.runtime.annotations.voc.read_label_names`.
 
     Returns:
         Name of every class id, 1..254; index 0, the background, left out.
@@ -131,21 +135,18 @@ def read_classes(path: Path) -> dict[int, str]:
         raise DataError(
             f"{path} is missing", 'write a class per line, such as "1 cat", or just "cat"'
         )
-    lines = read_lines(path)
-    fields = [line.split(maxsplit=1) for line in lines]
-    numbered = [len(f) == 2 and f[0].isdecimal() for f in fields]
-    if lines and all(numbered):
-        entries = [(int(number), name) for number, name in fields]
-    elif any(numbered):
-        bare = lines[numbered.index(False)]
+    try:
+        lines, names = label_lines(path), read_label_names(path).names
+    except AnnotationError as error:
+        raise DataError(error.message, error.hint) from error
+    numbers = [label_number(line) for line in lines]
+    bare = [line for line, number in zip(lines, numbers, strict=True) if number is None]
+    if bare and len(bare) < len(lines):
         raise DataError(
-            f'{path} numbers some classes but not "{bare}"', "number all lines or none of them"
+            f'{path} numbers some classes but not "{bare[0]}"', "number all lines or none of them"
         )
-    else:
-        entries = list(enumerate(lines, start=1))
-    names = {number: name for number, name in entries if number != 0}
-    repeated = len({n for n, _ in entries}) < len(entries) or len({*names.values()}) < len(names)
-    if not names or max(names) > 254 or repeated:
+    twice = not bare and len(set(numbers)) < len(lines)
+    if not names or max(names) > 254 or twice or len({*names.values()}) < len(names):
         raise DataError(
             f"{path} does not give every class its own name and an index from 1 to 254",
             "0 is the background and 255 the pixels to ignore; name each class once",
@@ -173,41 +174,46 @@ def _novel_classes(
     return tuple(number[name] for name in held_out)
 
 
-def _only_255(folder: Path, masks: Sequence[Path], several: bool) -> bool:
-    """Whether masks hold 255 and none any class number.
-
-    Of several classes, masks with numbers are read up to one. Of a single class all are: a few
-    numbers among masks of 0 and 255, such as one soft pixel, must not turn all objects unknown.
-    """
-    marked = numbered = 0
-    for path in masks:
-        if path.is_file():  # those of this split are there, the others may not be needed
-            mask = read_mask(path)
-            if np.any((mask != 0) & (mask != IGNORE)):
-                if several:
-                    return False
-                numbered += 1
-            elif np.any(mask == IGNORE):
-                marked += 1
-    if numbered and marked > numbered:
+def _class_of_255(folder: Path, values: Scan, class_names: dict[int, str]) -> int | None:
+    """The class that 255 stands for, where no mask holds any class number; else None."""
+    numbered = sum(bool(found.pixels.keys() - {IGNORE}) for found in values.values())
+    marked = sum(found.pixels.keys() == {IGNORE} for found in values.values())
+    if len(class_names) == 1 and numbered and marked > numbered:
+        # A few numbers, such as one soft pixel, must not turn all objects unknown.
         raise DataError(
             f"{marked} masks in {folder} hold 0 and 255 alone, and {numbered} also other values,"
             " beside which 255 means not known, in all of them",
             "a soft edge or a trimap? save all masks with 0 and 255 only, or write the class's"
             " number of classes.txt in place of 255 in all of them",
         )
-    return marked > 0 and not numbered
-
-
-def _single_class(masks: Path, class_names: dict[int, str]) -> int:
+    if numbered or not marked:
+        return None
     if len(class_names) > 1:
         raise DataError(
-            f"the masks in {masks} hold nothing but 0 and 255, which says of no pixel which of "
+            f"the masks in {folder} hold nothing but 0 and 255, which says of no pixel which of "
             f"{len(class_names)} classes it is",
             "write the class's number of classes.txt in place of 255, which means not known; only "
             "where there is a single class does 255 stand for it",
         )
     return next(iter(class_names))
+
+
+def _without_255(found: Presence, only: int | None) -> Presence:
+    """What a mask shows where 255 stands for a class, or for none."""
+    classes = {c: c for c in found.pixels} | {IGNORE: only or 0}
+    pixels = {classes[c]: n for c, n in found.pixels.items() if classes[c]}
+    return Presence(pixels, tuple(classes[c] for c in found.usable if classes[c]))
+
+
+def _divided(ids: list[str], scan: Scan, val_every: int, by: Literal["name", "place"]) -> Splits:
+    if val_every < 2:
+        raise DataError(
+            f"val_every is {val_every}, which leaves no image for training",
+            "choose 2 or more, or write train.txt and val.txt",
+        )
+    if by == "place":
+        return by_place(ids, val_every)
+    return by_name(ids, {i: found.usable for i, found in scan.items()}, val_every)
 
 
 def _find_images(path: Path) -> dict[str, Path]:
@@ -227,45 +233,6 @@ def _find_images(path: Path) -> dict[str, Path]:
             f"keep one file of each name in {path}",
         )
     return images
-
-
-def _split_ids(root: Path, ids: list[str], val_every: int) -> dict[Split, list[str]]:
-    lists: dict[Split, Path] = {"train": root / "train.txt", "val": root / "val.txt"}
-    given = [path for path in lists.values() if path.is_file()]
-    if len(given) == 1:
-        raise DataError(
-            f"{root} has {given[0].name} but not the other list", "write train.txt and val.txt"
-        )
-    if given:
-        listed = {name: _read_list(path, ids) for name, path in lists.items()}
-        if both := sorted(set(listed["train"]) & set(listed["val"])):
-            raise DataError(
-                f"{len(both)} images of {root} are in train.txt and in val.txt: {some(both)}",
-                "what is evaluated must not be trained on: keep each in one of the lists",
-            )
-        return listed
-    if val_every < 2:
-        raise DataError(
-            f"val_every is {val_every}, which leaves no image for training",
-            "choose 2 or more, or write train.txt and val.txt",
-        )
-    val = ids[::val_every]
-    return {"train": [i for n, i in enumerate(ids) if n % val_every], "val": val}
-
-
-def _read_list(path: Path, ids: list[str]) -> list[str]:
-    """Image ids of a list, with or without suffix; a name may hold spaces."""
-    names = [Path(line) for line in read_lines(path)]
-    listed = [n.stem if n.suffix.lower() in IMAGE_SUFFIXES else n.name for n in names]
-    hint = "write one name per line, as in images/"
-    if not listed:
-        raise DataError(f"{path} names no image", hint)
-    if unknown := sorted(set(listed) - set(ids)):
-        raise DataError(
-            f"{path} names {len(unknown)} photographs that are not in images/: {some(unknown)}",
-            hint,
-        )
-    return listed
 
 
 def _label(fold: int | None) -> str:

@@ -112,7 +112,8 @@ def scan_masks(
     Args:
         ids: image ids.
         read_mask: gives the uint8 (H, W) index mask of an image id.
-        class_ids: indices that the masks may hold besides 0 and 255.
+        class_ids: indices that the masks may hold besides 0 and 255; with 255 among them it is
+            counted, too.
         small_objects: which classes of a mask are large enough.
 
     Raises:
@@ -122,25 +123,29 @@ def scan_masks(
     """
     known = set(class_ids)
     scan: Scan = {}
-    strangers: dict[str, list[int]] = {}
     for image_id in ids:
         mask = read_mask(image_id)
         counts = np.bincount(mask.ravel(), minlength=256)
-        present = [int(c) for c in np.flatnonzero(counts) if c not in (0, 255)]
-        if unknown := [c for c in present if c not in known]:
-            strangers[image_id] = unknown
-            continue
+        present = [int(c) for c in np.flatnonzero(counts) if c and (c != 255 or 255 in known)]
         kept = small_objects(mask)
         pixels = {c: int(counts[c]) for c in present}
         scan[image_id] = Presence(pixels, tuple(c for c in present if c in kept))
+    require_known(scan, known)
+    return scan
+
+
+def require_known(scan: Scan, class_ids: Collection[int]) -> None:
+    """Raises DataError that names masks with indices that are no class."""
+    strangers = {i: unknown for i, p in scan.items() if (unknown := p.pixels.keys() - class_ids)}
     if strangers:
-        first = ", ".join(f"{i} ({', '.join(map(str, v))})" for i, v in list(strangers.items())[:5])
+        first = ", ".join(
+            f"{i} ({', '.join(map(str, sorted(v)))})" for i, v in list(strangers.items())[:5]
+        )
         raise DataError(
             f"{len(strangers)} masks hold indices that are no class: {first}",
             "a mask holds 0 for background, the class ids, and 255 for pixels to ignore; "
             "name every class in the list of classes",
         )
-    return scan
 
 
 def cached_scan(cache_dir: Path | None, key: str, compute: Callable[[], Scan]) -> Scan:

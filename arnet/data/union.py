@@ -107,6 +107,8 @@ def union(
     options: dict[str, dict[str, Any]] = {
         "pascal": {"annotations": annotations},
         "coco": {"year": year},
+        # As the models in weights/ were trained and measured.
+        "folder": {"by": "place"},
     }
     parts = {
         member.name: {

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from arnet.runtime.annotations.shapes import boxes_from_mask
 
 OUTLINE = (6, 20)
-"""Cells along each side of the coarse grid that a hasty outline follows, least and most."""
+"""Cells along each side of the coarse grid that a hasty outline follows: at least 6, under 20."""
 STRETCH = 0.03
 """Most that a mask grows or shrinks, as a share of the image's side."""
 

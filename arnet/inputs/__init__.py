@@ -1,7 +1,14 @@
 """What a model is fed: images of a data set, or the frozen backbone's cached features of them."""
 
 from arnet.inputs.features import PLAIN, FeatureCache, ImageInput, InputSource
-from arnet.inputs.opening import Progress, check_fold, open_source, open_split
+from arnet.inputs.opening import (
+    Progress,
+    check_fold,
+    images_to_read,
+    open_source,
+    open_split,
+    uses_absent,
+)
 
 __all__ = [
     "PLAIN",
@@ -10,6 +17,8 @@ __all__ = [
     "InputSource",
     "Progress",
     "check_fold",
+    "images_to_read",
     "open_source",
     "open_split",
+    "uses_absent",
 ]

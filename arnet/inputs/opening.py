@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from arnet.config import AugmentConfig, Config, DataConfig
-from arnet.data import SegmentationDataset, open_dataset
+from arnet.data import GROWING, SegmentationDataset, open_dataset
 from arnet.data.dataset import Split
 from arnet.inputs.features import FeatureCache, ImageInput, InputSource
 from arnet.modeling import Backbone
@@ -42,6 +42,8 @@ def open_split(
         options["annotations"] = data.annotations
     if data.kind in ("coco", "union"):
         options["year"] = data.year
+    if data.kind in ("folder", "davis") and data.min_share is not None:
+        options["min_share"] = data.min_share
     if classes is not None:
         options["classes"] = classes
     cache = Path(data.cache) / "scans" if data.cache else None
@@ -69,21 +71,36 @@ def check_fold(data: DataConfig, fold: int | None) -> None:
         )
 
 
-def _name(config: Config) -> str:
+def _name(config: Config, dataset: SegmentationDataset) -> str:
     """What tells the cached features of one data set from those of another."""
     data = config.data
     name = f"{data.kind} {Path(data.root).resolve()}"
-    if data.members:  # the class ids depend on all members
-        name += "".join(f" {m.name} {m.kind} {m.root}" for m in data.members)
+    name += "".join(f" {m.name} {m.kind} {m.root}" for m in data.members)
+    if data.kind in GROWING:  # beside the features lie masks, whose numbers may come to mean others
+        name += f" {sorted(dataset.class_names.items())}"
     name += "" if data.annotations == "aug" else f" {data.annotations}"
     return name if data.year == 2014 else f"{name} {data.year}"
+
+
+def uses_absent(config: Config) -> bool:
+    """Whether queries that do not show the class are drawn in any stage of a training."""
+    train = config.train
+    return any(train.absent if s.absent is None else s.absent for s in train.stages)
+
+
+def images_to_read(config: Config, dataset: SegmentationDataset, training: bool) -> list[str]:
+    """The images of episodes, each once; only a training draws those that show nothing."""
+    images = [image_id for image_id, _ in dataset.pairs]
+    if training and uses_absent(config) and config.data.kind != "union":
+        images += dataset.unmarked
+    return list(dict.fromkeys(images))
 
 
 def open_source(
     config: Config,
     dataset: SegmentationDataset,
     backbone: Backbone,
-    augmented: bool,
+    training: bool,
     progress: Progress = lambda done, total: None,
 ) -> InputSource:
     """How the images of a data set reach the model: read anew, or from the cache.
@@ -92,19 +109,20 @@ def open_source(
         config: input size, augmentation and cache.
         dataset: the images.
         backbone: fills the cache.
-        augmented: whether training views are wanted beside the plain one.
+        training: whether augmented views are wanted beside the plain one, and the images that only
+            a training draws.
         progress: told of the images cached and their total.
     """
     data = config.data
-    images = ImageInput(dataset, data.image_size, data.augment if augmented else AugmentConfig())
+    images = ImageInput(dataset, data.image_size, data.augment if training else AugmentConfig())
     if not data.cache:
         return images
     cache = FeatureCache(
         images,
         backbone,
         Path(data.cache),
-        name=_name(config),
-        views=data.cache_views if augmented else 1,
+        name=_name(config, dataset),
+        views=data.cache_views if training else 1,
     )
-    cache.fill((image_id for image_id, _ in dataset.pairs), progress)
+    cache.fill(images_to_read(config, dataset, training), progress)
     return cache

@@ -7,6 +7,7 @@ normalisation: the backbone stays in evaluation mode whatever the model around i
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from torchvision.models.resnet import Bottleneck
 
 from arnet.config import BackboneConfig
+from arnet.runtime import shipped
 from arnet.runtime.errors import CheckpointError, ConfigError
 
 _WIDTHS = {
@@ -25,6 +27,12 @@ _WIDTHS = {
     "resnet18": {"layer2": 128, "layer3": 256},
 }
 _STRIDE_KEY = "stride_in_1x1"
+_SHIPPED = {
+    "resnet50": "train.backbone_weights=arnet-r50 model.backbone.stride_in_1x1=true",
+    "resnet18": "train.backbone_weights=arnet-r18",
+}
+"""Checkpoints that come with arnet hold a backbone's weights of ImageNet, in float16."""
+_IN_CHECKPOINT = "backbone."
 
 
 class Backbone(nn.Module):
@@ -85,11 +93,12 @@ def load_backbone_weights(backbone: Backbone, config: BackboneConfig, source: st
         backbone: the backbone to fill, in place.
         config: its configuration, which the weights must fit.
         source: "imagenet" for torchvision's weights (a download at first use), "random" to leave
-            it as it is, or the path of a safetensors file with torchvision's key names.
+            it as it is, or the path of a safetensors file with torchvision's key names, or of a
+            checkpoint, or the name of one that comes with arnet, whose backbone is taken.
 
     Raises:
         CheckpointError: the file cannot be read or holds another architecture.
-        ConfigError: the weights were trained with the stride in another place.
+        ConfigError: the weights are of another ResNet, or of one with the stride elsewhere.
     """
     if source == "random":
         return
@@ -105,10 +114,12 @@ def load_backbone_weights(backbone: Backbone, config: BackboneConfig, source: st
         except (OSError, RuntimeError) as error:  # RuntimeError: the hash is another
             raise CheckpointError(
                 f"torchvision's {config.name} weights could not be downloaded: {error}",
-                "set train.backbone_weights to a safetensors file",
+                f"{_SHIPPED[config.name]} needs no download; or name a safetensors file",
             ) from error
     else:
-        tensors = _read_weights(Path(source), config)
+        known = source in shipped.names(shipped.CHECKPOINT)
+        path = shipped.find(Path(source), shipped.CHECKPOINT) if known else Path(source)
+        tensors = _read_weights(path, config)
     _load(backbone, tensors, source)
 
 
@@ -116,24 +127,30 @@ def _read_weights(path: Path, config: BackboneConfig) -> dict[str, Tensor]:
     if not path.is_file():
         raise CheckpointError(
             f"there are no backbone weights at {path}",
-            "train.backbone_weights is 'imagenet', 'random' or a safetensors file",
+            f"{_SHIPPED[config.name]} takes those of a model that comes with arnet; or name "
+            "'imagenet' (a download), 'random', a safetensors file or a checkpoint",
         )
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+            said: dict[str, object] = {k: v for k, v in metadata.items() if k == _STRIDE_KEY}
+            if "header" in metadata:  # a checkpoint
+                said = json.loads(metadata["header"])["config"]["model"]["backbone"]
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
             f"{path} is not a safetensors file: {error}", "it may be damaged; copy it again"
         ) from error
-    stride_in_1x1 = metadata.get(_STRIDE_KEY)
-    if stride_in_1x1 is not None and (stride_in_1x1 == "true") != config.stride_in_1x1:
-        raise ConfigError(
-            f"{path} says {_STRIDE_KEY}={stride_in_1x1}, the configuration says "
-            f"{str(config.stride_in_1x1).lower()}: the wrong place costs accuracy in silence",
-            f"set model.backbone.{_STRIDE_KEY}={stride_in_1x1}",
-        )
-    return tensors
+    for key in ("name", _STRIDE_KEY):
+        theirs, ours = (str(value).lower() for value in (said.get(key), getattr(config, key)))
+        if key in said and theirs != ours:
+            raise ConfigError(
+                f"{path} says {key}={theirs}, the configuration says {ours}: where the stride is "
+                "in another place, accuracy is lost in silence",
+                f"set model.backbone.{key}={theirs}",
+            )
+    own = {key: value for key, value in tensors.items() if key.startswith(_IN_CHECKPOINT)}
+    return {key.removeprefix(_IN_CHECKPOINT): value for key, value in (own or tensors).items()}
 
 
 def _load(backbone: Backbone, tensors: Mapping[str, Tensor], source: str) -> None:

@@ -72,7 +72,7 @@ def similarity(deep: Tensor, prior_features: Tensor) -> Tensor:
         prior_features: (N, k, 2, 1 + L, C), of the k supports of a class.
 
     Returns:
-        (N, 1, h, w), from -4 to 4, in practice within 0.5 of 0; float32.
+        (N, 1, h, w), from -2 to 2, in practice within 0.5 of 0; float32.
     """
     with _exact(deep):
         return answers(*_compared(deep, prior_features)).view(-1, 1, *deep.shape[-2:])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from arnet.data.episodes import Episode, TrainingEpisodes
+from arnet.data.episodes import GUIDES, VIEWS, Episode, TrainingEpisodes
 from arnet.data.transforms import binary_mask
 from arnet.data.weak import weaken
 from arnet.inputs import InputSource
@@ -85,10 +85,10 @@ class EpisodeBatches(Dataset[Batch]):
         return Batch(*(torch.stack(column) for column in zip(*read, strict=True)))
 
     def _read(self, episode: Episode, number: int) -> tuple[Tensor, ...]:
-        seeds = np.random.default_rng([self.seed, number, 3]).integers(
+        seeds = np.random.default_rng([self.seed, number, VIEWS]).integers(
             2**31, size=1 + len(episode.supports)
         )
-        rng = np.random.default_rng([self.seed, number, 4])
+        rng = np.random.default_rng([self.seed, number, GUIDES])
         names = (episode.query, *episode.supports)
         images = []
         labels = []

@@ -13,6 +13,7 @@ from arnet.data import SegmentationDataset
 from arnet.data.dataset import count_shots
 from arnet.modeling import ARNet
 from arnet.runtime.errors import ConfigError, DataError
+from arnet.training.contents import left_out
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,11 @@ def place_stages(config: Config, dataset: SegmentationDataset) -> list[Stage]:
     """The stages of a configuration, checked before anything is computed.
 
     Raises:
-        ConfigError: a stage has nothing to train, or other shots than the model takes.
+        ConfigError: a stage has nothing to train, or other shots than the model takes, or the
+            episodes would not be those that the configuration says.
         DataError: no class has images enough for a stage.
     """
+    _check_draws(config, dataset)
     model = config.model
     stages: list[Stage] = []
     start = 0
@@ -62,14 +65,35 @@ def place_stages(config: Config, dataset: SegmentationDataset) -> list[Stage]:
         most = stage.shots[1]
         classes = dataset.classes_with(most + 1)
         if not classes:
+            reasons = left_out(config, dataset)
             raise DataError(
                 f"no class of {dataset.name} has the {most + 1} images that {count_shots(most)} "
-                + ("needs" if most == 1 else "need"),
-                "add images" + (", or lower the shots of train.stages" if most > 1 else ""),
+                + "; ".join(["needs" if most == 1 else "need", *reasons]),
+                "add images, those that are kept for validation not counted"
+                + (", or lower the shots of train.stages" if most > 1 else "")
+                + (", or data.min_share" if reasons and config.data.kind == "folder" else ""),
             )
         stages.append(Stage(number, stage, start, classes))
         start += stage.iterations
     return stages
+
+
+def _check_draws(config: Config, dataset: SegmentationDataset) -> None:
+    data = config.data
+    if data.sampling == "image" and len({member.share for member in data.members}) > 1:
+        raise ConfigError(
+            "the members of the union have different shares, and data.sampling=image draws all "
+            "(image, class) pairs alike",
+            "set data.sampling=class, or give every member the same share",
+        )
+    # They are cut out of the photographs, whatever the masks hide.
+    shows_novel = any(dataset.hidden & dataset.scan[i].pixels.keys() for i, _ in dataset.pairs)
+    if config.train.pseudo_classes and shows_novel:
+        raise ConfigError(
+            "pseudo-classes may be about the novel classes: photographs that show them are trained "
+            "on, as data.novel=background has it",
+            "set data.novel=drop, or train.pseudo_classes=0",
+        )
 
 
 def choose_trainable(model: ARNet, trainable: str) -> list[nn.Parameter]:

@@ -17,9 +17,10 @@ from torch import Tensor
 from arnet.checkpoint import load_tensors, load_weights, save_tensors
 from arnet.config import Config
 from arnet.config_file import config_from_dict, config_to_dict
+from arnet.data import SegmentationDataset
 from arnet.modeling import ARNet
 from arnet.runtime import shipped
-from arnet.runtime.errors import CheckpointError, ConfigError
+from arnet.runtime.errors import CheckpointError, ConfigError, DataError
 from arnet.runtime.files import sha256_of
 
 FORMAT = "arnet-training-state"
@@ -38,6 +39,7 @@ class Position:
         seen: names of the classes that the weights it started from had been trained on.
         init: sha256 of the checkpoint it started from, empty where it was none; None where a state
             of an older version does not say.
+        photographs: digest of those that are trained on; None as above.
     """
 
     iteration: int = 0
@@ -46,6 +48,7 @@ class Position:
     seconds: float = 0.0
     seen: tuple[str, ...] = ()
     init: str | None = ""
+    photographs: str | None = None
 
 
 def save_state(
@@ -54,6 +57,7 @@ def save_state(
     optimizer: torch.optim.Optimizer,
     config: Config,
     position: Position,
+    scaler: torch.amp.GradScaler,
 ) -> None:
     """Write the state; the file is replaced at once or not at all."""
     names: dict[Tensor, str] = {p: name for name, p in model.named_parameters()}
@@ -62,9 +66,12 @@ def save_state(
         for key, value in values.items():
             if value is not None:
                 tensors[f"{_OPTIMIZER}{names[parameter]}/{key}"] = torch.as_tensor(value)
-    save_tensors(
-        path, tensors, FORMAT, {"config": config_to_dict(config), "position": vars(position)}
-    )
+    header = {
+        "config": config_to_dict(config),
+        "position": vars(position),
+        "scaler": scaler.state_dict(),
+    }
+    save_tensors(path, tensors, FORMAT, header)
 
 
 @dataclass(frozen=True)
@@ -74,13 +81,32 @@ class SavedState:
     position: Position
     tensors: Mapping[str, Tensor]
     path: Path
+    scaler: Mapping[str, Any]
+
+    def require_photographs(self, dataset: SegmentationDataset) -> None:
+        """Check that the training goes on with the photographs that it began with.
+
+        Raises:
+            DataError: they are others.
+        """
+        if self.position.photographs not in (None, dataset.digest):
+            raise DataError(
+                f"the photographs of {dataset.name} are not those that the training of {self.path} "
+                "began with: what it has learned from may now be kept for validation",
+                "put them back, or name those of before in train.txt and val.txt; to train on with "
+                "others, give --init and the checkpoint, and choose another --out",
+            )
 
     def restore_model(self, model: ARNet) -> None:
         """Give the model its weights."""
         load_weights(model, _below(self.tensors, _MODEL), self.path)
 
-    def restore_optimizer(self, model: ARNet, optimizer: torch.optim.Optimizer) -> None:
-        """Give the optimiser its momentum."""
+    def restore_optimizer(
+        self, model: ARNet, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
+    ) -> None:
+        """Give the optimiser its momentum, and fp16 its scale, where the state knows one."""
+        if self.scaler:
+            scaler.load_state_dict(dict(self.scaler))
         parameters = dict(model.named_parameters())
         for key, value in _below(self.tensors, _OPTIMIZER).items():
             name, _, entry = key.rpartition("/")
@@ -118,7 +144,7 @@ def load_state(path: Path, config: Config) -> SavedState:
             "train anew with another --out",
         ) from error
     _check_start(path, position.init, config.train.init)
-    return SavedState(position, tensors, path)
+    return SavedState(position, tensors, path, header.get("scaler", {}))
 
 
 def _check_start(path: Path, known: str | None, init: str) -> None:

@@ -10,35 +10,26 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-import yaml
 from torch.utils.data import DataLoader
 
 from arnet.checkpoint import save_checkpoint
 from arnet.config import Config
-from arnet.config_file import config_to_dict
-from arnet.data import SegmentationDataset, TrainingEpisodes
+from arnet.data import GROWING, SegmentationDataset, TrainingEpisodes
 from arnet.data.dataset import count_shots
 from arnet.devices import PRECISIONS
 from arnet.inputs import InputSource, open_source, open_split
 from arnet.modeling import ARNet, load_backbone_weights
 from arnet.runtime.errors import ConfigError
-from arnet.runtime.files import atomic_write, remove_leftovers
 from arnet.training.batches import Batch, EpisodeBatches
 from arnet.training.contents import Contents, cache_size, contents_of
 from arnet.training.distributed import Process
 from arnet.training.log import TrainingLog
 from arnet.training.optimization import Optimization
+from arnet.training.run_folder import BEST, LAST, STATE, open_run, write_config
 from arnet.training.stages import Stage, learning_rate, place_stages
 from arnet.training.start import start_from
-from arnet.training.state import Position, SavedState, load_state, save_state
+from arnet.training.state import Position, save_state
 from arnet.training.validation import open_validation, validate
-
-STATE, LAST, BEST, CONFIG = (
-    "state.safetensors",
-    "checkpoint.safetensors",
-    "best.safetensors",
-    "config.yaml",
-)
 
 
 class Reporter(Protocol):
@@ -93,25 +84,27 @@ class Trainer:
         if train.precision == "fp16" and process.device.type != "cuda":
             raise ConfigError("precision fp16 needs a GPU", "use train.precision=bf16 or fp32")
         self.config, self.out, self.process, self.reporter = config, out, process, reporter
-        self.saved = self._open_folder(resume)
+        self.saved = open_run(out, config, resume)
         self.dataset = open_split(config, "train")
+        if self.saved is not None:
+            self.saved.require_photographs(self.dataset)
         self.stages = place_stages(config, self.dataset)
         validation = open_validation(config, self.dataset) if train.validate_every else None
         torch.manual_seed(train.seed)
         # Not channels_last: on a CPU in bf16 torch 2.14's gradient of a dilated convolution's
         # weights is then garbage for widths such as ASPP's 260, and there is no time to win.
         self.model = ARNet(config.model)
-        self.start = self._fill()
+        self.start = replace(self._fill(), photographs=self.dataset.digest)
         self.model.to(process.device)
         if process.first:
-            self._write_config()  # before the long work: the folder may not be writable
+            write_config(out, config)  # before the long work: the folder may not be writable
         self.contents = contents_of(config, self.dataset) if process.first else Contents()
         for line in self.contents.lines:
             reporter.message(line)
-        self.source = self._open(self.dataset, augmented=True)
+        self.source = self._open(self.dataset, training=True)
         self.validation: tuple[SegmentationDataset, InputSource] | None = None
         if validation is not None:
-            self.validation = validation, self._open(validation, augmented=False)
+            self.validation = validation, self._open(validation, training=False)
 
     def run(self) -> Position:
         """Train to the end, and say where that is."""
@@ -130,8 +123,8 @@ class Trainer:
             # The stages have different shots: their validations do not compare.
             position = replace(position, stage=stage.number, best=None)
         elif self.saved is not None:
-            self.saved.restore_optimizer(self.model, optimization.optimizer)
-        self._tell_left_out(stage)
+            self.saved.restore_optimizer(self.model, optimization.optimizer, optimization.scaler)
+        self._tell(stage)
         for batch in self._batches(stage, position.iteration):
             rate = learning_rate(train, stage.config, position.iteration - stage.start)
             # Dropout; it differs between processes.
@@ -149,22 +142,30 @@ class Trainer:
             if train.validate_every and (ends or iteration % train.validate_every == 0):
                 position = self._validate(stage, position, log)
             if ends or iteration % train.save_every == 0:
-                self._save(optimization.optimizer, position)
+                self._save(optimization, position)
         return position
 
-    def _tell_left_out(self, stage: Stage) -> None:
-        left_out = sorted(set(self.dataset.classes) - set(stage.classes))
-        if left_out and self.process.first:
-            names = ", ".join(
-                f"{self.dataset.class_names[c]} ({len(self.dataset.by_class[c])})" for c in left_out
-            )
+    def _tell(self, stage: Stage) -> None:
+        """What of the data the stage passes over."""
+        if not self.process.first:
+            return
+        called = self.dataset.class_names
+        if left_out := sorted(set(self.dataset.classes) - set(stage.classes)):
+            names = ", ".join(f"{called[c]} ({len(self.dataset.by_class[c])})" for c in left_out)
             self.reporter.message(
                 f"too few images for {count_shots(stage.config.shots[1])}, not trained on: {names}"
             )
+        episodes = self._episodes(stage)
+        if episodes.absent and episodes.always_shown:
+            self.reporter.message(
+                "all images show "
+                + ", ".join(called[c] for c in episodes.always_shown)
+                + ": train.absent does nothing there without images, of empty masks, that do not"
+            )
 
-    def _batches(self, stage: Stage, iteration: int) -> Iterator[Batch]:
+    def _episodes(self, stage: Stage) -> TrainingEpisodes:
         train = self.config.train
-        episodes = TrainingEpisodes(
+        return TrainingEpisodes(
             self.dataset,
             stage.classes,
             stage.config.shots,
@@ -172,8 +173,11 @@ class Trainer:
             self.config.data.sampling,
             train.absent if stage.config.absent is None else stage.config.absent,
         )
+
+    def _batches(self, stage: Stage, iteration: int) -> Iterator[Batch]:
+        train = self.config.train
         batches = EpisodeBatches(
-            episodes,
+            self._episodes(stage),
             self.source,
             train.batch_size,
             self.process.share(train.batch_size),
@@ -202,48 +206,9 @@ class Trainer:
             )
             if position.best is None or found["q2"] > position.best:
                 position = replace(position, best=found["q2"])
-                save_checkpoint(self.out / BEST, self.model, self.config, self._info(position))
+                self._save_checkpoint(BEST, position)
         self.process.wait()
         return position
-
-    def _open_folder(self, resume: bool) -> SavedState | None:
-        """The state to resume from, if there is one."""
-        path = self.out / STATE
-        if path.is_file():
-            if resume:
-                return load_state(path, self.config)
-            raise ConfigError(
-                f"{self.out} already holds a training",
-                "add --resume to continue it, or choose another --out",
-            )
-        self._refuse_what_is_not_ours()
-        return None
-
-    def _refuse_what_is_not_ours(self) -> None:
-        """Refuse a folder without a state, unless of a run that was killed before its first save.
-
-        Raises:
-            ConfigError: it holds a checkpoint, or another configuration.
-        """
-        config = self.out / CONFIG
-        there = [name for name in (LAST, BEST, CONFIG) if (self.out / name).is_file()]
-        killed = CONFIG in there and config.read_text("utf-8", "replace") == self._config_text()
-        if LAST in there or (there and not killed):
-            raise ConfigError(
-                f"{self.out} holds {there[0]}, which this training would replace, but no {STATE} "
-                "to continue from",
-                f"choose another --out, or move {self.out / there[0]} away",
-            )
-
-    def _config_text(self) -> str:
-        text: str = yaml.safe_dump(config_to_dict(self.config), sort_keys=False)
-        return text
-
-    def _write_config(self) -> None:
-        for name in (STATE, LAST, BEST, CONFIG):
-            remove_leftovers(self.out / name)
-        with atomic_write(self.out / CONFIG) as temporary:
-            temporary.write_text(self._config_text(), encoding="utf-8")
 
     def _fill(self) -> Position:
         """Give the model the weights of the state, of a checkpoint or of the backbone."""
@@ -257,36 +222,38 @@ class Trainer:
         )
         return Position()
 
-    def _open(self, dataset: SegmentationDataset, augmented: bool) -> InputSource:
+    def _open(self, dataset: SegmentationDataset, training: bool) -> InputSource:
         """The images of a data set; the first process fills the cache for all."""
         if not self.process.first:
             self.process.wait()
         elif self.config.data.cache:
-            views = self.config.data.cache_views if augmented else 1
-            self.reporter.message(cache_size(self.config, self.model.backbone, dataset, views))
+            self.reporter.message(cache_size(self.config, self.model.backbone, dataset, training))
         source = open_source(
-            self.config, dataset, self.model.backbone, augmented, self.reporter.caching
+            self.config, dataset, self.model.backbone, training, self.reporter.caching
         )
         if self.process.first:
             self.process.wait()
         return source
 
-    def _save(self, optimizer: torch.optim.Optimizer, position: Position) -> None:
+    def _save(self, optimization: Optimization, position: Position) -> None:
         if self.process.first:
-            save_checkpoint(self.out / LAST, self.model, self.config, self._info(position))
-            save_state(self.out / STATE, self.model, optimizer, self.config, position)
+            self._save_checkpoint(LAST, position)
+            optimizer, scaler = optimization.optimizer, optimization.scaler
+            save_state(self.out / STATE, self.model, optimizer, self.config, position, scaler)
         self.process.wait()
 
-    def _info(self, position: Position) -> dict[str, object]:
+    def _save_checkpoint(self, name: str, position: Position) -> None:
         drawn = {c for stage in self.stages[: position.stage + 1] for c in stage.classes}
         names = [self.dataset.class_names[c] for c in sorted(drawn)]
-        return {
+        info = {
             "iteration": position.iteration,
             "seconds": round(position.seconds, 1),
             "best_validation_miou": position.best,
             "data": self.dataset.name,
             "trained_classes": list(dict.fromkeys((*position.seen, *names))),
         }
+        photographs = self.dataset.marks if self.config.data.kind in GROWING else ()
+        save_checkpoint(self.out / name, self.model, self.config, info, photographs)
 
 
 @contextmanager

@@ -94,11 +94,10 @@ def read_label_names(path: Path) -> LabelNames:
     Raises:
         AnnotationError: if it cannot be read or a colour is malformed.
     """
-    lines = read_lines(path)
-    entries = [line.strip().split(":") for line in lines if line.strip()[:1] not in ("", "#")]
-    entries = [entry for entry in entries if entry[0].strip() != "__ignore__"]
-    if numbered := _numbered([":".join(entry) for entry in entries]):
+    lines = label_lines(path)
+    if (numbered := _numbered(lines)) is not None:
         return LabelNames(numbered)
+    entries = [line.split(":") for line in lines]
     background = bool(entries) and entries[0][0].strip(" _").lower() == "background"
     names: dict[int, str] = {}
     colours: dict[Colour, int] = {} if background else {(0, 0, 0): 0}
@@ -117,11 +116,27 @@ def read_label_names(path: Path) -> LabelNames:
     return LabelNames(names, colours if len(colours) > 1 else {})
 
 
-def _numbered(lines: list[str]) -> dict[int, str]:
-    """The names by number, 0 left out, where every line has a number of its own; else none."""
-    fields = [line.split(maxsplit=1) for line in lines]
-    if not all(len(field) == 2 and field[0].isdecimal() for field in fields):
-        return {}
-    names = {int(number): name for number, name in fields}
-    names.pop(0, None)
-    return names if len({int(number) for number, _ in fields}) == len(fields) else {}
+def label_lines(path: Path) -> list[str]:
+    """The lines of such a file that name something, stripped; see :func:`read_label_names`.
+
+    Raises:
+        AnnotationError: if it cannot be read.
+    """
+    lines = read_lines(path)
+    stripped = [line.strip() for line in lines if line.strip()[:1] not in ("", "#")]
+    return [line for line in stripped if line.partition(":")[0].strip() != "__ignore__"]
+
+
+def label_number(line: str) -> int | None:
+    """The number that such a line begins with, as in ``3 belt``; None where it has none."""
+    field = line.split(maxsplit=1)
+    return int(field[0]) if len(field) == 2 and field[0].isdecimal() else None
+
+
+def _numbered(lines: list[str]) -> dict[int, str] | None:
+    """The names by number, 0 left out, where every line has a number of its own."""
+    numbers = [label_number(line) for line in lines]
+    if None in numbers or len(set(numbers)) < len(lines):
+        return None
+    named = zip(numbers, lines, strict=True)
+    return {number: line.split(maxsplit=1)[1] for number, line in named if number}

@@ -71,6 +71,24 @@ def test_a_fold_is_held_out_with_the_other_data_sets(arnet: Arnet, tmp_path: Pat
     assert "voc/dog" in held and "davis/*" in held
 
 
+@pytest.mark.parametrize(
+    ("options", "weights"),
+    [
+        ((), "data/weights/resnet50_caffe_imagenet_to_layer3.safetensors"),
+        (("--backbone-weights", "arnet-r50"), "arnet-r50"),
+    ],
+)
+def test_the_weights_of_the_backbone_are_those_of_the_figures_or_named(
+    arnet: Arnet, tmp_path: Path, options: tuple[str, ...], weights: str
+) -> None:
+    run(tmp_path, "fusion", "--fold", "1", "--variant", "fusion-mask", *options)
+    trained = [words for words in arnet.asked if words[0] == "train"]
+    assert len(trained) == 2
+    for words in trained:
+        config = load_config(variants.CONFIGS / "full.yaml", overrides(words))
+        assert config.train.backbone_weights == weights
+
+
 def test_the_table_of_two_folds(
     arnet: Arnet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

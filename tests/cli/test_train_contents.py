@@ -17,7 +17,7 @@ Fails = Callable[..., str]
 
 @pytest.fixture
 def few(data: Path) -> Path:
-    """Five photographs of one class, disc; of these the first, 00, is kept for validation."""
+    """Five photographs of one class, disc; of these 08 is kept for validation."""
     for path in [*(data / "images").iterdir(), *(data / "masks").iterdir()]:
         if int(path.stem) not in (0, 1, 4, 5, 8):
             path.unlink()
@@ -59,19 +59,40 @@ def test_what_cannot_be_measured_is_told_at_the_start_and_the_next_command_works
 
 def test_photographs_that_are_left_out_are_named(fine_tune, data: Path) -> None:
     blank(data, "01")
-    blank(data, "05")
+    blank(data, "07")
     small = np.zeros((40, 60), np.uint8)
     small[0, :5] = 1
     Image.fromarray(small).save(data / "masks" / "02.png")
     finished, next_words = fine_tune(data)
     assert finished.err.splitlines()[:5] == [
-        "training on 14 photographs (disc 7, ring 7)",
+        "training on 13 photographs (disc 7, ring 6)",
         "left out 1 photograph, their masks mark nothing: 01",
-        "left out 1 photograph, too little is marked: 02",
-        "kept for validation: 3 photographs (disc 1, ring 2)",
-        "left out 1 photograph, their masks mark nothing: 05",
+        "left out 1 photograph, too little is marked (under 1 %): 02",
+        "kept for validation: 4 photographs (disc 2, ring 2)",
+        "left out 1 photograph, their masks mark nothing: 07",
     ]
     assert "warning" not in finished.err and next_words[:2] == ["arnet", "eval"]
+
+
+def test_small_objects_are_told_and_can_be_used(
+    fails: Fails, fine_tune, run, checkpoint: Path, data: Path, tmp_path: Path
+) -> None:
+    """Twelve pixels of 2,400 are half a hundredth."""
+    (data / "classes.txt").write_text("dot\n")
+    small = np.zeros((40, 60), np.uint8)
+    small[:3, :4] = 1
+    for path in (data / "masks").iterdir():
+        Image.fromarray(small).save(path)
+    short = ["train.stages.0.iterations=1", "data.cache_views=1"]
+    command = ["train", "--init", checkpoint, "--data", data, "--out", tmp_path / "mine", *short]
+    message = fails(*command)
+    assert "no class of data all classes train has the 2 images that 1 shot needs" in message
+    assert "left out 17 photographs, too little is marked (under 1 %): 00, 01" in message
+    assert "data.min_share" in message
+    message = fails(*command, "data.min_share=0.0051")
+    assert "(under 0.51 %)" in message
+    finished = run(*command, "data.min_share=0.005")
+    assert "training on 17 photographs (dot 17)" in finished.err and finished.code == 0
 
 
 def test_photographs_of_what_is_held_out_are_not_called_left_out(
@@ -97,7 +118,7 @@ def test_where_a_photograph_has_no_object_the_next_command_takes_the_examples(
 def test_a_validation_that_cannot_be_opened_does_not_stop_the_training(
     fine_tune, few: Path
 ) -> None:
-    (few / "masks" / "00.png").unlink()
+    (few / "masks" / "08.png").unlink()
     finished, next_words = fine_tune(few)
     assert "warning: what is kept for validation cannot be used: 1 masks in" in finished.err
     assert next_words[:2] == ["arnet", "export"]

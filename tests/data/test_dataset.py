@@ -74,3 +74,11 @@ def test_folds_are_interleaved_and_cover_every_class_once():
     assert sorted(c for fold in folds for c in fold) == list(range(1, 81))
     with pytest.raises(DataError, match="fold 4"):
         interleaved_fold(range(1, 81), 4, 4)
+
+
+def test_a_fold_that_holds_no_class_out_is_refused():
+    """All classes would be trained on, and the figures be called those of new ones."""
+    assert interleaved_fold([3, 9], 1, 4) == (9,)
+    with pytest.raises(DataError, match="fold 2 of 2 classes holds none out") as caught:
+        interleaved_fold([3, 9], 2, 4)
+    assert "0 to 1" in caught.value.hint

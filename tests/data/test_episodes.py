@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -29,7 +30,7 @@ def test_support_is_never_the_query_and_never_twice(dataset, sampling):
         check(dataset, training.draw(index), 5)
 
 
-@pytest.mark.parametrize("order", ["list", "canet", "random"])
+@pytest.mark.parametrize("order", ["canet", "random"])
 def test_evaluation_support_is_never_the_query_and_never_twice(dataset, order):
     for episode in EvaluationEpisodes(dataset, (1, 2), 5, 2000, order=order):
         check(dataset, episode, 5)
@@ -83,12 +84,6 @@ def test_only_the_classes_asked_for_are_drawn(dataset):
     assert {e.class_id for e in EvaluationEpisodes(dataset, (2,), episodes=50)} == {2}
 
 
-def test_list_order_runs_through_the_pairs_again_and_again(dataset):
-    pairs = [pair for pair in dataset.pairs if pair[1] in (1, 2)]
-    queries = [(e.query, e.class_id) for e in EvaluationEpisodes(dataset, (1, 2), episodes=100)]
-    assert queries == (pairs * 3)[:100]
-
-
 def test_canet_order_shuffles_each_copy_but_the_first(dataset):
     pairs = [pair for pair in dataset.pairs if pair[1] in (1, 2)]
     count = len(pairs)
@@ -113,7 +108,7 @@ def test_evaluation_is_the_same_for_a_seed_and_different_for_another(dataset):
     def drawn(order, seed):
         return list(EvaluationEpisodes(dataset, (1, 2), 2, 100, seed, order))
 
-    for order in ("list", "canet", "random"):
+    for order in ("canet", "random"):
         assert drawn(order, 1) == drawn(order, 1) != drawn(order, 2)
 
 
@@ -182,4 +177,34 @@ def test_some_queries_do_not_show_the_class(make_dataset) -> None:
             empty += 1
         else:
             assert episode == same
-    assert 40 < empty < 90  # a third of the images drawn do show the class, and are not taken
+    assert 80 < empty < 120
+
+
+def test_a_union_is_drawn_from_as_for_the_models_that_come_with_arnet(make_dataset) -> None:
+    """There an image that is drawn first and shows the class is not taken, and no other."""
+    shown = {f"i{n}": (n % 3 + 1,) for n in range(30)} | {"both": (1, 2, 3), "empty": ()}
+    dataset = replace(make_dataset(shown, count=3), groups=((1.0, (1, 2, 3)),))
+    episodes = TrainingEpisodes(dataset, shots=(1, 2), seed=4, absent=0.5)
+    drawn = [(episode.class_id, episode.query) for episode in map(episodes.draw, range(8))]
+    assert drawn == [
+        *((3, "i29"), (3, "i2"), (2, "i25"), (2, "i6")),
+        *((1, "i17"), (1, "i25"), (2, "i9"), (3, "i26")),
+    ]
+
+
+def test_images_that_show_nothing_are_queries_of_the_only_class(make_dataset) -> None:
+    shown = {f"i{n}": (1,) for n in range(10)} | {"empty": (), "bare": ()}
+    some = TrainingEpisodes(make_dataset(shown, count=1), seed=4, absent=0.5)
+    queries = [some.draw(n).query for n in range(200)]
+    assert 80 < sum(query in ("empty", "bare") for query in queries) < 120
+    assert {"empty", "bare"} < set(queries) and not some.always_shown
+    never = TrainingEpisodes(make_dataset(shown, count=1), seed=4)
+    assert not {"empty", "bare"} & {never.draw(n).query for n in range(200)}
+
+
+def test_a_class_that_all_images_show_has_no_query_without(make_dataset) -> None:
+    dataset = make_dataset({f"i{n}": (1, 2) if n % 2 else (1,) for n in range(10)}, count=2)
+    some = TrainingEpisodes(dataset, seed=4, absent=1)
+    assert some.always_shown == (1,)
+    for episode in map(some.draw, range(50)):
+        assert (episode.class_id in dataset.scan[episode.query].pixels) == (episode.class_id == 1)

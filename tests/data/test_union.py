@@ -7,6 +7,7 @@ from arnet.config import MemberConfig
 from arnet.data import TrainingEpisodes, open_dataset
 from arnet.data.davis import davis
 from arnet.data.union import union
+from arnet.inputs import open_split
 from arnet.runtime.errors import DataError
 
 
@@ -51,6 +52,14 @@ def test_every_sequence_is_a_class(root) -> None:
     held = davis(root / "video", "val", 0)
     assert held.classes == (1,) and len(held.by_class[1]) == 6
     assert davis(root / "video", "train", 0).classes == (2,)
+
+
+def test_the_least_share_of_a_frame_is_a_key(root, make_config) -> None:
+    """The swan covers 4 to 9 of 16 rows."""
+    overrides = ["data.kind=davis", f"data.root={root / 'video'}"]
+    few = open_split(make_config(*overrides, "data.min_share=0.5"), "train")
+    assert {i.split("/")[1] for i, _ in few.pairs} == {"00004", "00005"}
+    assert len(open_split(make_config(*overrides), "train").pairs) == len(few.ids)
 
 
 def test_davis_as_it_is_published(root, tmp_path) -> None:

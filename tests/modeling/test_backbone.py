@@ -6,8 +6,11 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 
+from arnet.checkpoint import load_checkpoint
 from arnet.config import BackboneConfig
+from arnet.config_file import load_config
 from arnet.modeling import Backbone, load_backbone_weights
+from arnet.runtime import shipped
 from arnet.runtime.errors import CheckpointError, ConfigError
 
 SMALL = BackboneConfig(name="resnet18")
@@ -150,6 +153,36 @@ def test_metadata_about_the_stride_must_agree(weights):
     with pytest.raises(ConfigError, match="stride_in_1x1=true") as caught:
         load_backbone_weights(Backbone(SMALL), SMALL, str(path))
     assert caught.value.hint == "set model.backbone.stride_in_1x1=true"
+
+
+@pytest.mark.parametrize("given", ["arnet-r18", "path"])
+def test_the_backbone_of_a_checkpoint_is_taken(given):
+    path = shipped.FOLDER / "arnet-r18.safetensors"
+    backbone = Backbone(SMALL)
+    load_backbone_weights(backbone, SMALL, given if given == "arnet-r18" else str(path))
+    expected = load_checkpoint(path).model.backbone.state_dict()
+    found = backbone.state_dict()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    assert found["conv1.weight"].dtype == torch.float32
+
+
+def test_the_backbone_of_a_checkpoint_must_be_of_the_same_kind():
+    large = BackboneConfig()
+    with pytest.raises(ConfigError, match="says stride_in_1x1=true") as caught:
+        load_backbone_weights(Backbone(large), large, "arnet-r50")
+    assert caught.value.hint == "set model.backbone.stride_in_1x1=true"
+    with pytest.raises(ConfigError, match="says name=resnet18, the configuration says resnet50"):
+        load_backbone_weights(Backbone(large), large, "arnet-r18")
+
+
+def test_what_the_hint_for_missing_weights_names_works():
+    for name in ("resnet18", "resnet50"):
+        with pytest.raises(CheckpointError, match="no backbone weights at absent") as caught:
+            load_backbone_weights(Backbone(SMALL), BackboneConfig(name), "absent")
+        named = [word for word in caught.value.hint.split() if "=" in word]
+        config = load_config(None, [f"model.backbone.name={name}", *named])
+        backbone = Backbone(config.model.backbone)
+        load_backbone_weights(backbone, config.model.backbone, config.train.backbone_weights)
 
 
 def test_weights_of_another_architecture(weights):

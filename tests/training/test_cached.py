@@ -1,7 +1,10 @@
 """Trainings on cached features."""
 
+import shutil
+
 import pytest
 import torch
+from PIL import Image
 
 from arnet.checkpoint import save_checkpoint
 
@@ -18,6 +21,28 @@ def test_training_with_the_cache_is_as_without(make_trainer, tmp_path):
     uncached, cached, flipped = losses
     assert uncached == pytest.approx(cached, rel=0.01) and uncached != cached
     assert uncached != pytest.approx(flipped, rel=1e-4)
+
+
+def test_photographs_that_show_nothing_are_cached_where_they_are_queries(
+    make_trainer, shapes, tmp_path
+):
+    root = shutil.copytree(shapes, tmp_path / "some")
+    for name in ("p01", "p02"):
+        mask = Image.open(root / "masks" / f"{name}.png")
+        mask.point(lambda value: 0).save(root / "masks" / f"{name}.png")
+    settings = f"data.root={root}", f"data.cache={tmp_path / 'cache'}"
+    plain = make_trainer(tmp_path / "plain", *settings)
+    assert plain.reporter.cached[-1] == (22, 22)
+    assert "left out 2 photographs, their masks mark nothing: p01, p02" in plain.reporter.messages
+    stage = "train.stages=[{iterations: 2, absent: 1}]"
+    trainer = make_trainer(tmp_path / "absent", *settings, stage)
+    assert trainer.reporter.cached[-1] == (2, 2)
+    told = "\n".join(trainer.reporter.messages)
+    assert "2 photographs that show nothing: queries for train.absent" in told
+    assert "left out" not in told and "features of 24 photographs" in told
+    drawn = {trainer._episodes(trainer.stages[0]).draw(n).query for n in range(100)}
+    assert {"p01", "p02"} < drawn
+    trainer.run()
 
 
 def test_a_second_training_computes_nothing_anew(make_trainer, tmp_path):

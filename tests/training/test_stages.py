@@ -1,11 +1,15 @@
 """What the stages of a training train, and how fast."""
 
+import shutil
+
 import pytest
 import torch
+from PIL import Image
 
 from arnet.config import StageConfig
-from arnet.runtime.errors import DataError
-from arnet.training.stages import build_optimizer, choose_trainable, learning_rate
+from arnet.data.folder import folder
+from arnet.runtime.errors import ConfigError, DataError
+from arnet.training.stages import build_optimizer, choose_trainable, learning_rate, place_stages
 
 
 def moved(before, after):
@@ -40,8 +44,40 @@ def test_a_stage_says_how_often_a_query_does_not_show_its_class(make_trainer, tm
         for s in trainer.stages
     ]
     assert 0 < sum(shown[0]) < len(shown[0])
-    assert sum(shown[1]) < sum(shown[0])
+    assert not any(shown[1])
     assert all(shown[2])
+
+
+def test_a_class_that_all_photographs_show_is_told(make_trainer, shapes, tmp_path):
+    root = shutil.copytree(shapes, tmp_path / "one")
+    (root / "classes.txt").write_text("thing")
+    for path in (root / "masks").iterdir():
+        Image.open(path).point(lambda value: int(value > 0)).save(path)
+    trainer = make_trainer(tmp_path / "run", f"data.root={root}", "train.absent=0.5")
+    trainer.run()
+    assert any("all images show thing: train.absent" in m for m in trainer.reporter.messages)
+
+
+def test_pseudo_classes_are_not_of_novel_ones(make_trainer, tmp_path):
+    """They are regions of the photographs, whatever their masks hide."""
+    held_out = "data.held_out=[disc]", "train.pseudo_classes=0.3"
+    with pytest.raises(ConfigError, match="pseudo-classes may be about the novel") as caught:
+        make_trainer(tmp_path / "background", *held_out)
+    assert "data.novel=drop" in caught.value.hint
+    make_trainer(tmp_path / "background", held_out[0])
+    make_trainer(tmp_path / "drop", *held_out, "data.novel=drop")
+    make_trainer(tmp_path / "all", held_out[1])
+
+
+def test_shares_that_do_not_count_are_refused(make_config, shapes):
+    def place(sampling, share):
+        members = f"[{{name: a, kind: folder}}, {{name: b, kind: davis, share: {share}}}]"
+        union = ("data.kind=union", f"data.members={members}", f"data.sampling={sampling}")
+        return place_stages(make_config(*union), folder(shapes))
+
+    assert place("class", 2) and place("image", 1)
+    with pytest.raises(ConfigError, match="different shares"):
+        place("image", 2)
 
 
 def test_more_shots_than_images_are_told(make_trainer, tmp_path):

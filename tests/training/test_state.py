@@ -6,6 +6,8 @@ from arnet.runtime.errors import CheckpointError, ConfigError
 from arnet.training.stages import build_optimizer
 from arnet.training.state import FORMAT, Position, load_state, save_state
 
+NO_SCALER = torch.amp.GradScaler("cpu", enabled=False)
+
 
 def step(model, optimizer):
     for number, parameter in enumerate(p for p in model.parameters() if p.requires_grad):
@@ -23,7 +25,7 @@ def test_a_restored_optimiser_takes_the_same_next_step(
     step(model, trained)
     path = tmp_path / "state.safetensors"
     position = Position(iteration=5, stage=1, best=41.5, seconds=3.25, seen=("disc",))
-    save_state(path, model, trained, config, position)
+    save_state(path, model, trained, config, position, NO_SCALER)
     after = {}
     step(model, trained)
     for restore in (True, False):
@@ -33,7 +35,7 @@ def test_a_restored_optimiser_takes_the_same_next_step(
         saved.restore_model(other)
         fresh = build_optimizer(config, [p for p in other.parameters() if p.requires_grad], 0.1)
         if restore:
-            saved.restore_optimizer(other, fresh)
+            saved.restore_optimizer(other, fresh, NO_SCALER)
         step(other, fresh)
         after[restore] = other.state_dict()
     expected = model.state_dict()
@@ -46,8 +48,27 @@ def state(make_model, make_config, tmp_path):
     model = make_model()
     optimizer = build_optimizer(make_config(), list(model.mrm.parameters()), 0.1)
     path = tmp_path / "state.safetensors"
-    save_state(path, model, optimizer, make_config(), Position())
+    save_state(path, model, optimizer, make_config(), Position(), NO_SCALER)
     return path
+
+
+def test_the_scale_of_fp16_goes_on_where_it_was(make_model, make_config, tmp_path):
+    """From its start it would lose a step for each halving, and end in other weights."""
+    model, path = make_model(), tmp_path / "state.safetensors"
+    optimizer = build_optimizer(make_config(), list(model.mrm.parameters()), 0.1)
+    scaler = torch.amp.GradScaler("cpu")
+    scaler.scale(torch.ones(1))
+    scaler.update(512.0)
+    save_state(path, model, optimizer, make_config(), Position(), scaler)
+    fresh = torch.amp.GradScaler("cpu")
+    load_state(path, make_config()).restore_optimizer(model, optimizer, fresh)
+    assert fresh.get_scale() == 512 and fresh.state_dict() == scaler.state_dict()
+    tensors, header = load_tensors(path, FORMAT)
+    del header["scaler"]  # as states of older versions
+    save_tensors(path, tensors, FORMAT, header)
+    started = torch.amp.GradScaler("cpu")
+    load_state(path, make_config()).restore_optimizer(model, optimizer, started)
+    assert started.get_scale() == 65536
 
 
 @pytest.mark.parametrize(
