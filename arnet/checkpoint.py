@@ -20,8 +20,7 @@ from arnet.config import Config
 from arnet.config_file import config_from_dict, config_to_dict
 from arnet.modeling import ARNet
 from arnet.runtime.errors import UPDATE, CheckpointError
-from arnet.runtime.files import sha256_of
-from arnet.runtime.output import atomic_write
+from arnet.runtime.files import atomic_write, sha256_of
 from arnet.version import __version__
 
 FORMAT = "arnet-checkpoint"

@@ -24,7 +24,7 @@ _UNSAID = -1  # the kind of the data decides
 class BackboneConfig:
     """ResNet up to layer3 ("the first four layers": stem, layer1, layer2, layer3; CANet)."""
 
-    name: Literal["resnet50", "resnet18"] = "resnet50"
+    name: Literal["resnet50", "resnet101", "resnet18"] = "resnet50"
     output_stride: Literal[8, 16] = 8
     """8: layer3 has stride 1 and dilation 2 (CANet, PFENet). 16: as ImageNet trained it."""
     stride_in_1x1: bool = False

@@ -42,6 +42,7 @@ class TorchSegmenter:
         self.size = size or checkpoint.config.data.image_size
         self.name = name
         self.sha256 = checkpoint.sha256
+        self._fused_shots = checkpoint.model.fused_shots
 
     @classmethod
     def load(cls, path: Path, device: str = "auto", size: int | None = None) -> TorchSegmenter:
@@ -112,6 +113,7 @@ class TorchSegmenter:
             "sha256": self.sha256,
             "device": str(self.device),
             "input_size": self.size,
+            "fused_shots": self._fused_shots,
         }
 
 

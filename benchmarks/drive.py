@@ -51,8 +51,9 @@ STEPS = {
     "compiled": Program("benchmarks.compiled", 210),
     "sanitizer": Program("benchmarks.sanitizer", 150),
     "ablation": Program("benchmarks.ablation", 70),
-    "tests": Program("benchmarks.gpu_tests", 60),
-    "tensorrt": Program("benchmarks.plans", 280),
+    "tests": Program("benchmarks.gpu_tests", 100),
+    "tensorrt": Program("benchmarks.plans", 250),
+    "plan-tests": Program("benchmarks.plan_tests", 200),
 }
 """By name, the most important first: a later one may find no time."""
 

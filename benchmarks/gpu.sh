@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Everything worth doing on an NVIDIA GPU, the most important first, within ten minutes and without a network.
+# Everything worth doing on an NVIDIA GPU, the most important first, as far as ten minutes go and without a network.
 #
 #   benchmarks/gpu.sh                      results to runs/gpu (or $OUT), then docs/gpu-results.md
 #   benchmarks/gpu.sh --dry-run            a rehearsal on the processor; docs/ stay as they are
 #   benchmarks/gpu.sh --steps query,loop   some steps alone; docs/ stay as they are: environment references query
 #                                          floors parity loop compiled sanitizer ablation tests tensorrt
+#                                          plan-tests
 #   benchmarks/gpu.sh --budget 300         seconds for all of it; docs/ stay as they are if a step found no time
 #
 # It installs nothing but what lies as wheels in $ARNET_WHEELS (or .whl), and that for itself alone.

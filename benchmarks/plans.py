@@ -60,15 +60,14 @@ def gate(recorder: Recorder, folder: Path, precision: str) -> None:
 
 
 def query(bundle: Path, task: Task) -> tuple[float, float | None]:
-    """Milliseconds of a query, host to host, and by the GPU's clock if it is told."""
+    """Milliseconds of a query for the label map, host to host, and by the GPU's clock if told."""
     segmenter = Segmenter.load(bundle, engine="tensorrt")
     state = segmenter.learn(task.images, task.masks)
     host, device = [], []
     for number in range(REPEATS + 10):
         photograph = task.queries[number % len(task.queries)]
         began = time.perf_counter()
-        found = segmenter.segment(photograph, state)
-        found.labels()
+        (found,) = segmenter.label([photograph], {"object": state})
         if number >= 10:
             host.append(time.perf_counter() - began)
             parts = {name: spent for name, spent in found.device.items() if name != "enqueue"}
@@ -91,8 +90,7 @@ def times(recorder: Recorder, folder: Path) -> None:
     save_checkpoint(checkpoint, task.model, config, {})
     bundle, judged = export(checkpoint, folder / "resnet50", "fp16")
     host, device = query(bundle, task)
-    detail = f"`labels` included; gate of random weights: {judged}"
-    recorder.row("tensorrt/host", host, detail=detail)
+    recorder.row("tensorrt/host", host, detail=f"gate of random weights: {judged}")
     if device is None:
         recorder.skip(["tensorrt/device"], "the engine does not tell it")
     else:
@@ -105,9 +103,10 @@ def times(recorder: Recorder, folder: Path) -> None:
 def work(recorder: Recorder) -> None:
     """All rows of the step."""
     rows = [name for name, row in ROWS.items() if row.step == "tensorrt"]
-    if importlib.util.find_spec("tensorrt") is None:
-        recorder.skip(rows, "TensorRT is not installed")
-        return
+    for module, name in (("tensorrt", "TensorRT"), ("onnxruntime", "onnxruntime")):
+        if importlib.util.find_spec(module) is None:
+            recorder.skip(rows, f"{name} is not installed")
+            return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         recorder.attempt("tensorrt/fp16", partial(gate, recorder, folder, "fp16"))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from arnet.runtime.errors import ArnetError
-from arnet.runtime.output import atomic_write
+from arnet.runtime.files import atomic_write
 from benchmarks.rows import ROWS, Row, verdict
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -37,10 +37,10 @@ On a machine with an NVIDIA GPU,
 benchmarks/gpu.sh
 ```
 
-measures and checks everything below within ten minutes and writes this page again. It needs torch,
-torchvision, cuda-core, onnx, onnxscript, safetensors, PyYAML, typer, rich and Pillow, and no
-network; TensorRT is used if it is installed. A rehearsal on a processor is
-`benchmarks/gpu.sh --dry-run`.
+measures and checks what is below, the most important first, for ten minutes at most, and writes
+this page again, unless a whole step found no time. It needs torch, torchvision, cuda-core, onnx,
+onnxscript, safetensors, PyYAML, typer, rich and Pillow, for plans also TensorRT and onnxruntime,
+and no network. A rehearsal on a processor is `benchmarks/gpu.sh --dry-run`.
 """
 
 EXPLANATION = """
@@ -77,14 +77,15 @@ def page(results: dict[str, Any]) -> str:
 
 
 def found(results: dict[str, Any], name: str) -> dict[str, Any]:
-    """What the results say of a row."""
+    """What the results say of a row; one that its step was stopped before has not run."""
+    for step in results["steps"].values():  # a row may have been another step's when it ran
+        if name in step["rows"]:
+            row: dict[str, Any] = step["rows"][name]
+            return row
     step = results["steps"].get(ROWS[name].step)
     if step is None:
         return {"skipped": ""}
-    row: dict[str, Any] | None = step["rows"].get(name)
-    if row is not None:
-        return row
-    if step["status"] == "skipped":
+    if step["status"] in ("skipped", "stopped"):
         return {"skipped": step["error"]}
     return {"error": step["error"] or "the step did not come to it"}
 
@@ -160,8 +161,13 @@ def number_for(row: Row, value: float) -> str:
     return text
 
 
-def write(results: dict[str, Any], folder: Path = DOCS) -> None:
+def write(results: dict[str, Any], folder: Path = DOCS, anew: bool = False) -> None:
     """Write the page and its JSON, each whole or not at all.
+
+    Args:
+        results: of all steps.
+        folder: where to.
+        anew: whether they are those that are there, which may be older than some step.
 
     Raises:
         ValueError: they are no results.
@@ -174,7 +180,8 @@ def write(results: dict[str, Any], folder: Path = DOCS) -> None:
         raise IncompleteError("a rehearsal on a processor is no result")
     steps = results["steps"]
     ran = {name for name, step in steps.items() if step["status"] != "skipped"}
-    if missing := [name for name in _all_steps() if name not in ran]:
+    missing = [name for name in _all_steps() if name not in ran]
+    if missing and not anew:
         raise IncompleteError(f"these steps have not run: {', '.join(missing)}")
     save(results, folder / "gpu-results.json", folder / "gpu-results.md")
 
@@ -207,7 +214,7 @@ def main(arguments: list[str], folder: Path = DOCS) -> int:
     """The program; its exit code."""
     path = Path(arguments[0]) if arguments else folder / "gpu-results.json"
     try:
-        write(json.loads(path.read_text(encoding="utf-8")), folder)
+        write(json.loads(path.read_text(encoding="utf-8")), folder, anew=not arguments)
     except IncompleteError as reason:
         sys.stdout.write(f"docs/ stay as they are: {reason}\n")
     except (OSError, ValueError, ArnetError) as error:

@@ -39,7 +39,7 @@ GPU_TESTS = {
     "drivers": ("tests/runtime/device/test_gpu.py", "the runtime's drivers: cuda.core, pycuda"),
     "plans": (
         "tests/export/tensorrt/test_gpu.py",
-        "plans with plugins and without, and their gate",
+        "plans of fp32 and fp16 with plugins and without, and their gate",
     ),
 }
 """The tests marked ``gpu``: their file, and what they test."""
@@ -166,7 +166,8 @@ def _rows() -> dict[str, Row]:
     )
     group = "Tests marked `gpu`: how many passed"
     for name, (_, what) in GPU_TESTS.items():
-        rows[f"tests/{name}"] = Row(group, what, "tests")
+        step = "plan-tests" if name == "plans" else "tests"
+        rows[f"tests/{name}"] = Row(group, what, step)
     group = "Inside the loop, a query"
     rows["loop/allocations"] = Row(
         group, "allocations by torch's allocator", "loop", "", ("<=", 0.0)

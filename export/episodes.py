@@ -47,13 +47,16 @@ class RealEpisode:
     truth: NDArray[np.uint8]
 
 
-def from_folders(folders: Sequence[Path], shots: int | None = None) -> list[RealEpisode]:
+def from_folders(
+    folders: Sequence[Path], shots: int | None = None, most: int = MOST_SHOTS
+) -> list[RealEpisode]:
     """Every photograph of annotated folders in turn as the query of the others of its class.
 
     Args:
         folders: each as ``arnet infer --support`` takes it; a class without a name is called like
             its folder.
-        shots: number of supports; None for the others, but not more than 5.
+        shots: number of supports; None for the others.
+        most: of them, where ``shots`` does not say how many.
 
     Raises:
         AnnotationError: a folder cannot be read, or no class has photographs enough.
@@ -62,7 +65,7 @@ def from_folders(folders: Sequence[Path], shots: int | None = None) -> list[Real
     for folder in folders:
         for label, supports in read_classes(folder, [ALL], "as-is").items():
             for index, query in enumerate(supports):
-                others = [*supports[index + 1 :], *supports[:index]][: shots or MOST_SHOTS]
+                others = [*supports[index + 1 :], *supports[:index]][: shots or most]
                 if not others or (shots and len(others) < shots):
                     continue
                 episodes.append(

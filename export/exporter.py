@@ -137,6 +137,7 @@ def export_bundle(
         stages={stage: interface(stage, model) for stage, model in models.items()},
         files={},
         plans=plans,
+        fused_shots=checkpoint.model.fused_shots,
     )
     with staging(out) as folder:
         contents = serialised(models) | files

@@ -34,7 +34,7 @@ class ShotFusion(nn.Module):
         self.steps = ForgetEnhance([block.dilation for block in blocks])
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """The last step, which has seen every shot."""
+        """The last step, which has seen the shots up to ``shots_seen`` before it."""
         fused = self.steps(vectors, self.weight, self.bias)[-1:]
         return torch.where(torch.scalar_tensor(vectors.shape[0]) == 1, vectors[-1:], fused)
 

@@ -112,7 +112,7 @@ class TorchKernels:
                 )
         self._runs = replace(self.stages, modules=runs)
         self._replays: OrderedDict[Any, tuple[Replay, Any]] = OrderedDict()
-        self._origin: dict[str, str] = {}
+        self._origin: dict[str, Any] = {}
 
     @classmethod
     def load(
@@ -132,6 +132,7 @@ class TorchKernels:
         side = size or checkpoint.config.data.image_size
         loaded = cls(checkpoint.model, side, device, options)
         loaded._origin = {"name": path.name, "sha256": checkpoint.sha256}
+        loaded._origin["fused_shots"] = checkpoint.model.fused_shots
         return loaded
 
     @torch.inference_mode()

@@ -69,7 +69,7 @@ MASKED_SHIFT_SUM = KernelSpec(
     parameters={},
     extras=("T", "D", "h", "w"),
     # A thread takes one place, two where the width is even, four where it is a multiple of four.
-    grid=("cdiv(h*w, (w//2*2 - w + 2 + (w//4*4 - w + 4)//4*2)*128)", "cdiv(D, 2)", "1"),
+    grid=("cdiv(h*w, (w//2*2 + 2 - w + (w//4*4 + 4 - w)//4*2)*128)", "cdiv(D, 2)", "1"),
     block=("128", "1", "1"),
     reference=reference.masked_shift_sum,
 )

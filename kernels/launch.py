@@ -68,7 +68,7 @@ class CudaCoreLauncher:
     _loaded: dict[str, Any] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._core = _library("cuda.core", "cuda-core")
+        self._core = _library("cuda.core", "cuda-bindings cuda-core")
         device = _started(self._core.Device, self.device)
         _started(device.set_current)
         self.capability = tuple(device.compute_capability)

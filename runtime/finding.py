@@ -10,12 +10,15 @@ from pathlib import Path
 
 from arnet.runtime.errors import ImageError
 
-IMAGE_SUFFIXES = frozenset(
+HEIF_SUFFIXES = frozenset((".heic", ".heif"))
+"""Endings of photographs that need pillow-heif to be read."""
+
+IMAGE_SUFFIXES = HEIF_SUFFIXES | frozenset(
     (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif", ".ppm")
 )
 """File name endings (lower case) that are taken for photographs."""
 
-UNREADABLE_SUFFIXES = frozenset((".heic", ".heif", ".dng", ".cr2", ".cr3", ".nef", ".arw"))
+UNREADABLE_SUFFIXES = frozenset((".dng", ".cr2", ".cr3", ".nef", ".arw"))
 """Endings of photographs that are not read; they are told, not passed over."""
 
 VIDEO_SUFFIXES = frozenset(
@@ -86,8 +89,7 @@ def find_images(pattern: str) -> list[Path]:
         The paths, sorted, at least one.
 
     Raises:
-        ImageError: if nothing is found, some are of a format that is not read (HEIC, raw) or
-            videos, or one is a link to nothing.
+        ImageError: if nothing is found, or some are of a raw format or videos.
     """
     path = Path(pattern).expanduser()
     if path.is_file():
@@ -115,10 +117,21 @@ def images_in(folder: Path) -> list[Path]:
     """Return the photographs directly in a folder, sorted by name.
 
     Raises:
-        ImageError: if some are of a format that is not read (HEIC, raw), or one is a link to
-            nothing.
+        ImageError: if some are of a raw format, or one is a link to nothing.
     """
-    return _photographs(folder.iterdir(), str(folder))
+    found = _photographs(folder.iterdir(), str(folder))
+    for path in found:
+        if not path.is_file():
+            raise broken_link(path)
+    return found
+
+
+def broken_link(path: Path) -> ImageError:
+    """The error for a link to a photograph that is not there."""
+    return ImageError(
+        f"{path} is a link to {path.readlink()}, where there is no file.",
+        "Put the photograph there, or remove the link.",
+    )
 
 
 def is_image(path: Path) -> bool:
@@ -129,19 +142,26 @@ def is_image(path: Path) -> bool:
 def _photographs(paths: Iterable[Path], place: str) -> list[Path]:
     """The photographs among some paths, sorted; one that cannot be read is never passed over."""
     shown = sorted(path for path in paths if not _is_hidden(path))
-    unread = [path for path in shown if path.suffix.lower() in UNREADABLE_SUFFIXES]
-    if unread:
+    found = [path for path in shown if _has_image_name(path) and _is_file_or_broken_link(path)]
+    raw = [path for path in shown if path.suffix.lower() in UNREADABLE_SUFFIXES]
+    if raw:
+        number = "a photograph" if len(raw) == 1 else f"{len(raw)} photographs"
+        hint = "Convert what is raw to JPEG, or move it away."
         raise ImageError(
-            f"{place} has {len(unread)} photographs of a format that is not read: {unread[0]}",
-            "Convert them to JPEG, or move them away.",
+            f"{place} has {number} of a raw format, which is not read: {raw[0]}",
+            f"{hint} {_only(found)}" if found else hint,
         )
-    for path in shown:
-        if _has_image_name(path) and path.is_symlink() and not path.exists():
-            raise ImageError(
-                f"{path} is a link to {path.readlink()}, where there is no file.",
-                "Put the photograph there, or remove the link.",
-            )
-    return [path for path in shown if is_image(path)]
+    return found
+
+
+def _only(photographs: Sequence[Path]) -> str:
+    only = photographs[0].with_name(f"*{photographs[0].suffix}")
+    return f"Give the photographs alone by a pattern, '{only}'."
+
+
+def _is_file_or_broken_link(path: Path) -> bool:
+    # Reading tells of a link to nothing; to pass it over would be silent.
+    return path.is_file() or (path.is_symlink() and not path.exists())
 
 
 def _check_videos(paths: Iterable[Path], photographs: Sequence[Path], place: str) -> None:
@@ -155,8 +175,7 @@ def _check_videos(paths: Iterable[Path], photographs: Sequence[Path], place: str
         return
     hint = f"arnet infer takes a video with --video {videos[0]}."
     if photographs:
-        only = photographs[0].with_name(f"*{photographs[0].suffix}")
-        hint += f" Give the photographs alone by a pattern, '{only}'."
+        hint += f" {_only(photographs)}"
     number = "a video" if len(videos) == 1 else f"{len(videos)} videos"
     raise ImageError(f"{place} has {number}, not only photographs: {videos[0]}", hint)
 

@@ -17,10 +17,13 @@ from PIL import Image
 
 from arnet.runtime.decoding import opened, orientation
 from arnet.runtime.errors import AnnotationError, ImageError, OutputError
-from arnet.runtime.output import atomic_write
+from arnet.runtime.files import atomic_write
 
 GREY_BITS = (8, 10, 12, 14, 16)
 """Bits that cameras give to a pixel of a grey photograph stored with 16."""
+
+MOST_LABELS = 32
+"""A mask with more values than this, none of them named, is a photograph or has soft edges."""
 
 _TURNED = (5, 6, 7, 8)
 """EXIF orientations of a photograph that is stored lying on its side."""
@@ -60,6 +63,19 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
             return np.array(Image.alpha_composite(white, pixels).convert("RGB"))
         # Converting copies even where there is nothing to convert.
         return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def icc_profile(path: str | Path) -> bytes | None:
+    """The colour profile of what :func:`read_image` gives; None if there is none.
+
+    That of a photograph in other colours than RGB, such as CMYK, means nothing after conversion.
+
+    Raises:
+        ImageError: as for :func:`image_size`.
+    """
+    with opened(Path(path), decode=False) as image:
+        profile = image.info.get("icc_profile")
+        return profile if image.mode in ("RGB", "RGBA", "P") else None
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
@@ -132,8 +148,7 @@ def mask_values(
     if image.mode.startswith(("I", "F")):
         return _mask_from_wide_values(np.asarray(image), name)
     if image.mode in ("LA", "La", "RGBA", "RGBa"):
-        rgba = np.array(image.convert("RGBA"))
-        return _mask_from_colours(rgba[:, :, :3] * (rgba[:, :, 3:] > 0), name, colours)
+        return _mask_from_transparency(np.array(image.convert("RGBA")), name, colours)
     return _mask_from_colours(np.array(image.convert("RGB")), name, colours)
 
 
@@ -142,6 +157,7 @@ def save_image(
     array: NDArray[np.uint8],
     palette: NDArray[np.uint8] | None = None,
     fast: bool = False,
+    icc_profile: bytes | None = None,
 ) -> None:
     """Write an image, whole or not at all; the suffix decides the format.
 
@@ -151,6 +167,7 @@ def save_image(
         palette: (N, 3) uint8 colours of the index values of an (H, W) array.
         fast: spend little time on making a PNG small, as for drawings over large photographs, in
             which there is little to compress but much to try.
+        icc_profile: what the colours mean; without, they are taken for sRGB.
 
     Raises:
         OutputError: if the suffix is not an image's or the file cannot be written.
@@ -165,8 +182,11 @@ def save_image(
     image = Image.fromarray(array)
     if palette is not None:
         image.putpalette(palette.astype(np.uint8).tobytes())
+    options: dict[str, Any] = {"compress_level": 1} if fast else {}
+    if icc_profile is not None:
+        options["icc_profile"] = icc_profile
     with atomic_write(path) as temporary:
-        image.save(temporary, format=file_format, **({"compress_level": 1} if fast else {}))
+        image.save(temporary, format=file_format, **options)
 
 
 def _grey_16_bit(image: Image.Image, path: Path) -> NDArray[np.uint8]:
@@ -196,6 +216,23 @@ def _mask_from_wide_values(values: NDArray[Any], name: str) -> NDArray[np.uint8]
         " 0 to 255.",
         "Save it with 8 bits: 0 background, 1 object (or one number per label).",
     )
+
+
+def _mask_from_transparency(
+    rgba: NDArray[np.uint8], name: str, colours: Mapping[Colour, int] | None
+) -> NDArray[np.uint8]:
+    alpha = rgba[:, :, 3]
+    is_cutout = np.array_equal(np.unique(alpha), (0, 255))
+    try:
+        values = _mask_from_colours(rgba[:, :, :3] * (rgba[:, :, 3:] > 0), name, colours)
+    except AnnotationError:
+        if is_cutout:
+            return alpha.copy()
+        raise
+    # The colours of a grey photograph or of a black shape tell nothing.
+    if is_cutout and (not values.any() or len(np.unique(values)) > MOST_LABELS + 1):
+        return alpha.copy()
+    return values
 
 
 def _mask_from_colours(

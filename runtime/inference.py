@@ -15,9 +15,10 @@ from arnet.runtime.errors import AnnotationError, ImageError
 from arnet.runtime.finding import Query
 from arnet.runtime.images import read_image
 from arnet.runtime.learning import learn_class
-from arnet.runtime.output_folder import check_out
-from arnet.runtime.pictures import MASKS_AND_OVERLAYS, Outputs, check_names, write_pictures
-from arnet.runtime.results import ALONE, Result, Segment, VideoResult, write_results
+from arnet.runtime.outputs.coco import write_coco
+from arnet.runtime.outputs.folder import check_out
+from arnet.runtime.outputs.pictures import MASKS_AND_OVERLAYS, Outputs, check_names, write_pictures
+from arnet.runtime.outputs.results import ALONE, Result, Segment, VideoResult, write_results
 from arnet.runtime.segmentation import (
     FewShotSegmenter,
     Segmentation,
@@ -74,7 +75,7 @@ def read_classes(
     if ALL in labels:
         classes = read_support_classes(folder, annotation)
     elif labels:
-        return {label: read_supports(folder, label, annotation) for label in dict.fromkeys(labels)}
+        return read_support_classes(folder, annotation, list(dict.fromkeys(labels)))
     else:
         classes = {UNNAMED: read_supports(folder, None, annotation)}
     if list(classes) != [UNNAMED]:
@@ -157,21 +158,35 @@ def infer(
             "leave --figure out, or give the photographs with --support",
         )
     check_names(queries)
-    check_out(out, [query.path for query in queries], learned.supports, learned.folders)
+    check_out(out, queries, learned.supports, learned.folders)
     done: list[Result | Unread] = []
-    for query in queries:
-        try:
-            one: Result | Unread = _infer_one(segmenter, learned, query, out, outputs)
-        except ImageError as error:
-            one = Unread(query, error)
-        done.append(one)
-        progress(one)
-    unread = [one for one in done if isinstance(one, Unread)]
-    if len(unread) == len(done):
-        raise unread[0].error
-    results = [one for one in done if isinstance(one, Result)]
-    write_learned_results(out / "results.json", results, segmenter, learned, unread)
+    try:
+        for query in queries:
+            try:
+                done.append(_infer_one(segmenter, learned, query, out, outputs))
+            except ImageError as error:
+                done.append(Unread(query, error))
+            progress(done[-1])
+    finally:
+        # Also of a run that is stopped, what was written is told.
+        results = [one for one in done if isinstance(one, Result)]
+        unread = [one for one in done if isinstance(one, Unread)]
+        if results:
+            write_learned_results(out / "results.json", results, segmenter, learned, unread)
+            if outputs.coco:
+                write_coco(out / "annotations.json", results)
+    if not results:
+        raise _none_read(unread)
     return done
+
+
+def _none_read(unread: Sequence[Unread]) -> ImageError:
+    first = unread[0].error
+    if len(unread) == 1:
+        return first
+    return ImageError(
+        f"none of {len(unread)} photographs could be read: {first.message}", first.hint
+    )
 
 
 def _infer_one(
@@ -186,7 +201,7 @@ def _infer_one(
     read = time.perf_counter() - began
     segmentation = segmenter.segment(image, learned.states, parts=outputs.figure)
     labels = segmentation.labels()
-    write_pictures(out, query.name, image, segmentation, labels, learned.supports, outputs)
+    write_pictures(out, query, image, segmentation, labels, learned.supports, outputs)
     seconds = {"read": read, **segmentation.seconds, "total": time.perf_counter() - began}
     size = image.shape[0], image.shape[1]
     return Result(query.path, size, _segments(segmentation, labels), seconds, query.name)

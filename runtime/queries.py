@@ -49,7 +49,11 @@ class Queries:
 
         def finish() -> LabelMap:
             answer, waited = _timed(pending)
-            return LabelMap(answer.maps["labels"][0], {"start": seconds, "wait": waited})
+            return LabelMap(
+                answer.maps["labels"][0],
+                {"start": seconds, "wait": waited},
+                {**answer.device, "enqueue": seconds},
+            )
 
         return finish
 

@@ -69,9 +69,13 @@ class Segmentation:
             AnnotationError: a label map cannot hold so many classes.
         """
         check_classes(self.classes)
-        stacked = np.stack([masks.probability for masks in self.classes.values()])
-        surest = stacked.argmax(axis=0) + 1
-        return np.where(stacked.max(axis=0) > THRESHOLD, surest, 0).astype(np.uint8)
+        first, *others = (masks.probability for masks in self.classes.values())
+        labels = (first > THRESHOLD).astype(np.uint8)
+        surest = np.maximum(first, THRESHOLD) if others else first
+        for number, probability in enumerate(others, start=2):
+            labels[probability > surest] = number
+            np.maximum(surest, probability, out=surest)
+        return labels
 
 
 def check_classes(classes: Sized) -> None:
@@ -118,5 +122,9 @@ class FewShotSegmenter(Protocol[State]):
         ...
 
     def describe(self) -> dict[str, Any]:
-        """What it is, for results.json: kind, name, sha256, device."""
+        """What it is, for results.json: kind, name, sha256, device.
+
+        "fused_shots", if there, is the number of shots, the last ones, that are fused into one
+        vector; None for all.
+        """
         ...

@@ -72,7 +72,7 @@ class Segmenter:
         Args:
             path: its folder or zip, or the name of one that comes with arnet.
             engine: see ``open_engine``.
-            threads: processor threads of one computation; None for one per core.
+            threads: processor threads of one computation; None for one per core, at most 16.
             refused: see ``open_engine``.
 
         Raises:
@@ -200,6 +200,7 @@ class Segmenter:
             "sha256": self.bundle.sha256,
             "precision": manifest.precision.requested,
             "input_size": manifest.image_size,
+            "fused_shots": manifest.fused_shots,
             **self.engine.describe(),
         }
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from arnet.runtime.bundle import Bundle, TensorInfo
 from arnet.runtime.errors import UPDATE, StateError
-from arnet.runtime.output import atomic_write
+from arnet.runtime.files import atomic_write
 
 FORMAT = "arnet-state"
 SCHEMA_VERSION = 1

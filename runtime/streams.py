@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -24,10 +24,12 @@ class LabelMap:
     Attributes:
         labels: (H, W), see ``Segmentation.labels``.
         seconds: time of each part of the work.
+        device: time that the GPU took, as ``Segmentation.device``.
     """
 
     labels: NDArray[np.uint8]
     seconds: Mapping[str, float]
+    device: Mapping[str, float] = field(default_factory=dict)
 
 
 @runtime_checkable

@@ -3,18 +3,23 @@
 For each photograph the first annotation of this list wins:
 
 1. ``a.png``, ``a_mask.png`` or ``a.mask.png`` beside ``a.jpg`` or in the folder's ``masks/``;
-2. ``a.json``: labelme, COCO, SA-1B or a prompt list, told apart by their keys;
+2. ``a.json``: labelme, COCO, SAM or a prompt list, told apart by their keys;
 3. ``a.xml``: Pascal VOC boxes;
-4. ``SegmentationClass/a.png``, then ``Annotations/a.xml``, beside ``JPEGImages/``;
-5. the one COCO file of the folder (or of its ``annotations/``).
+4. ``SegmentationClass/a.png`` (or ``SegmentationClassPNG/``), then ``Annotations/a.xml``, beside
+   ``JPEGImages/``;
+5. the one COCO file of the folder (or of its ``annotations/``);
+6. ``a.txt`` beside ``a.jpg`` or in ``labels/``: YOLO.
 
-Names match by the exact stem, never by order. A photograph without annotation is an error.
+Names match by the exact stem, never by order. Where ``images/`` holds sub-folders only, such as
+``images/train/``, their photographs are taken, with ``masks/train/``, ``labels/train/`` and
+``annotations/instances_train.json``. A photograph without annotation is an error.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -22,9 +27,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arnet.runtime.annotations import Kind, boxes_from_mask
+from arnet.runtime.annotations.labelled import Labelled
+from arnet.runtime.annotations.matching import SupportFolder
 from arnet.runtime.errors import AnnotationError
 from arnet.runtime.images import read_image
-from arnet.runtime.matching import Labelled, SupportFolder
 
 UNNAMED = "object"
 """Name of the class whose annotations carry no label."""
@@ -38,7 +44,7 @@ class Support:
 
     Attributes:
         path: the photograph.
-        image: (H, W, 3) uint8, RGB, upright.
+        image: (H, W, 3) uint8, RGB, upright; shared by the labels of a photograph.
         mask: (H, W) uint8, 0 background, 1 object, 255 ignored. Boxes are filled.
         kind: "box" if the object is known by boxes only, "mask" otherwise.
         source: what was used, for the user, such as
@@ -73,32 +79,21 @@ def read_supports(
         ImageError: if a photograph or mask cannot be read.
     """
     classes = _read_classes(Path(folder))
-    names = ", ".join(classes)
     if label is None and len(classes) > 1:
         raise AnnotationError(
-            f"{folder} has several labels: {names}.",
+            f"{folder} has several labels: {', '.join(classes)}.",
             f"Choose one: --label {next(iter(classes))}, or take them all: --label all. Numbers are"
             " the values of masks; if they mean the same thing, save the masks with two values, 0"
             " and 255.",
         )
-    if label is not None and label not in classes:
-        if all(found.label is None for members in classes.values() for found in members):
-            raise AnnotationError(
-                f"{folder} has no label '{label}': its annotations have none and mean one class.",
-                "Leave --label out.",
-            )
-        raise AnnotationError(
-            f"{folder} has no label '{label}'; it has: {names}.",
-            "Choose one of these" + (", or leave --label out." if len(classes) == 1 else "."),
-        )
-    chosen = classes[next(iter(classes)) if label is None else label]
-    return [_support(found, annotation) for found in chosen]
+    chosen = next(iter(classes)) if label is None else label
+    return _supports(folder, classes, [chosen], annotation)[chosen]
 
 
 def read_support_classes(
-    folder: str | Path, annotation: AnnotationUse = "as-is"
+    folder: str | Path, annotation: AnnotationUse = "as-is", labels: Sequence[str] = ()
 ) -> dict[str, list[Support]]:
-    """Read the supports of every class.
+    """Read the supports of every class, each photograph once.
 
     The classes are the sub-folders if no photographs lie in the folder itself (and the sub-folders
     are not ``images``, ``masks`` and the like), otherwise the labels of the annotations.
@@ -106,6 +101,7 @@ def read_support_classes(
     Args:
         folder: as for :func:`read_supports`.
         annotation: as for :func:`read_supports`.
+        labels: the classes that are wanted, in this order; none for all of them.
 
     Returns:
         The supports by class name, sorted (numbers by their value); a class without a name is
@@ -116,9 +112,7 @@ def read_support_classes(
         ImageError: if a photograph or mask cannot be read.
     """
     classes = _read_classes(Path(folder))
-    return {
-        name: [_support(found, annotation) for found in chosen] for name, chosen in classes.items()
-    }
+    return _supports(folder, classes, labels or list(classes), annotation)
 
 
 def _read_classes(folder: Path) -> dict[str, list[Labelled]]:
@@ -165,14 +159,45 @@ def _in_order(names: Iterable[str]) -> list[str]:
     return sorted(found, key=int) if all(name.isdecimal() for name in found) else found
 
 
-def _support(found: Labelled, annotation: AnnotationUse) -> Support:
+def _supports(
+    folder: str | Path,
+    classes: dict[str, list[Labelled]],
+    labels: Iterable[str],
+    annotation: AnnotationUse,
+) -> dict[str, list[Support]]:
+    read = cache(read_image)  # a photograph with several labels is decoded and held once
+    supports = {}
+    for label in labels:
+        if label not in classes:
+            raise _unknown_label(folder, classes, label)
+        supports[label] = [
+            _support(found, read(found.path), annotation) for found in classes[label]
+        ]
+    return supports
+
+
+def _unknown_label(
+    folder: str | Path, classes: dict[str, list[Labelled]], label: str
+) -> AnnotationError:
+    if all(found.label is None for members in classes.values() for found in members):
+        return AnnotationError(
+            f"{folder} has no label '{label}': its annotations have none and mean one class.",
+            "Leave --label out.",
+        )
+    return AnnotationError(
+        f"{folder} has no label '{label}'; it has: {', '.join(classes)}.",
+        "Choose one of these" + (", or leave --label out." if len(classes) == 1 else "."),
+    )
+
+
+def _support(found: Labelled, image: NDArray[np.uint8], annotation: AnnotationUse) -> Support:
     mask, kind, source = found.mask, found.kind, found.source
     if annotation == "box" and kind == "mask":
         mask, kind = boxes_from_mask(mask), "box"
         source = f"{source[:-1]}, turned into boxes)"
     # An inverted mask, or a white one, shows here.
     source = f"{source[:-1]}, {_percent(float(np.mean(mask == 1)))} marked)"
-    return Support(found.path, read_image(found.path), mask, kind, source, found.label)
+    return Support(found.path, image, mask, kind, source, found.label)
 
 
 def _percent(share: float) -> str:

@@ -226,7 +226,13 @@ CONFIGURATIONS = Path(__file__).parents[1] / "configs"
 
 @pytest.mark.parametrize("path", sorted(CONFIGURATIONS.rglob("*.yaml")), ids=lambda p: p.stem)
 def test_configurations_of_the_repository_are_read(path):
-    assert load_config(path) != Config()
+    assert (load_config(path) == Config()) == (path.name == "pascal.yaml")
+
+
+def test_the_recipe_for_the_whole_of_pascal_is_the_defaults_spelled_out():
+    path = CONFIGURATIONS / "pascal.yaml"
+    assert load_config(path) == Config()
+    assert set(yaml.safe_load(path.read_text())) == {"model", "data", "train"}
 
 
 @pytest.mark.parametrize(

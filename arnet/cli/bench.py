@@ -128,6 +128,11 @@ def bench(
       arnet bench --plot bench.json --out bench.png
     """
     if plot is not None:
+        measuring = {"--support": support, "--query": query, "--synthetic": synthetic}
+        comparing = {"--against": against, "--checkpoint": checkpoint, "--ablate": ablate}
+        sampling = {"--shots": shots, "--min-samples": min_samples, "--decode": decode}
+        rest = {"--threads": threads, "--json": json}
+        console.not_with("--plot", {**measuring, **comparing, **sampling, **rest})
         _draw_earlier(plot, out, bundle)
         return
     if bundle is None:

@@ -7,12 +7,23 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from arnet.cli import console
+from arnet.cli import console, eval_output
 from arnet.cli.next_steps import export_command
+from arnet.cli.pace import Teller
 from arnet.runtime import shipped
 
 
 def evaluate(
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="KEY=VALUE",
+            help="Keys of the data that have no option, such as data.annotations=voc (PASCAL "
+            "without SBD) or data.year=2017 (of COCO).",
+            show_default=False,
+        ),
+    ] = None,
+    *,
     checkpoint: Annotated[
         Path,
         typer.Option(
@@ -62,10 +73,11 @@ def evaluate(
         typer.Option(min=1e-6, help="Strength of the model's prior, in place of the checkpoint's."),
     ] = None,
     classes: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
-            help="Names of classes, with commas; 'voc/*' is all of a kind that have images "
-            "enough. By default all that were held out."
+            help="Names of classes, with commas or by several --classes; 'voc/*' is all of a kind "
+            "that have images enough. By default all that were held out.",
+            show_default=False,
         ),
     ] = None,
     size: Annotated[
@@ -101,28 +113,55 @@ def evaluate(
     json: Annotated[
         Path | None, typer.Option(help="Also write the result as JSON.", show_default=False)
     ] = None,
+    episodes_json: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also write every episode as JSON, the worst first: class, query, supports, and "
+            "IoU of q1, s and q2.",
+            show_default=False,
+        ),
+    ] = None,
+    show: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Draw so many queries into --out, those with the lowest IoU of q2."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the pictures of --show; runs/eval if none is named."),
+    ] = None,
 ) -> None:
     r"""Measure mIoU and binary IoU of a checkpoint on classes it was not trained on.
 
     The masks q1, s and q2 are scored apart, and the paper's figure stands beside
     them. Where the data are not the full benchmark, it says so.
 
-    Example:
+    Examples:
       arnet eval --checkpoint runs/fold2/checkpoint.safetensors --data .data \
         --shots 5 --baseline --json runs/fold2/5-shot.json
+      arnet eval --checkpoint runs/fold2/checkpoint.safetensors --data .data \
+        --classes person --show 10 --out runs/fold2/persons
     """
-    console.check_files(json)
+    console.check_files(json, episodes_json)
+    if show is None:
+        console.not_with("no --show", {"--out": out})
+    else:
+        out = out or Path("runs/eval")
+        console.check_folder(out)
     console.need_torch()
     from dataclasses import replace
 
     from arnet.checkpoint import load_checkpoint
     from arnet.devices import PRECISIONS, choose_device
-    from arnet.evaluation import report
-    from arnet.evaluation.data import data_config
+    from arnet.evaluation import opening, ranking, report
+    from arnet.evaluation.data import check_overrides, data_config
     from arnet.evaluation.protocols import get_protocol
     from arnet.runtime.errors import ConfigError
-    from arnet.runtime.output import write_json
+    from arnet.runtime.files import write_json
 
+    given = list(overrides or [])
+    check_overrides(given)
     rules = get_protocol(protocol)
     if rules.size == "original" and (size is not None or cache is not None):
         raise ConfigError(
@@ -143,35 +182,44 @@ def evaluate(
     if without is not None:
         changes["without"] = [part for part in console.split_words(without) if part]
     if changes:
-        loaded = report.change_model(loaded, **changes)
+        loaded = opening.change_model(loaded, **changes)
     loaded.model.to(choose_device(device))
-    request = report.Request(
+    request = opening.Request(
         rules,
         shots,
         annotation,
-        console.split_words(classes) if classes else (),
+        tuple(classes or ()),
         baseline,
         PRECISIONS[precision],
         tuple(name for name in console.split_words(against or "") if name),
     )
-    settings = data_config(loaded, root=data, kind=kind, fold=fold, cache=cache, image_size=size)
+    settings = data_config(
+        loaded, given, root=data, kind=kind, fold=fold, cache=cache, image_size=size
+    )
+    found: list[ranking.Found] = []
+    keep = show is not None or episodes_json is not None
     with console.progress_bar() as bar:
-        caching = bar.add_task("caching features", total=None, visible=False)
-        scoring = bar.add_task("episodes", total=None)
+        caching = Teller(bar, "caching features", "cached {done} of {total} photographs")
+        evaluation = opening.open_evaluation(loaded, settings, request, caching)
         result = report.run(
-            loaded,
-            settings,
-            request,
-            lambda done, total: bar.update(
-                caching, completed=done, total=total, visible=done < total
-            ),
-            lambda done, total: bar.update(scoring, completed=done, total=total),
+            evaluation,
+            Teller(bar, "episodes", "scored {done} of {total} episodes"),
+            lambda seed, scored: found.append((seed, scored)) if keep else None,
         )
+    found = ranking.worst_first(found)
     if json is not None:
         write_json(json, result)  # first: what goes wrong with the display loses nothing
-    _show(result)
-    if json is not None:
-        console.out.print(f"\nWritten to {json}")
+    if episodes_json is not None:
+        episodes_of = {name: result[name] for name in ("checkpoint_sha256", "data", "shots")}
+        described = ranking.describe(found, evaluation.dataset)
+        write_json(episodes_json, {**episodes_of, "episodes": described})
+    eval_output.show(result)
+    for path in (json, episodes_json):
+        if path is not None:
+            console.out.print(f"\nWritten to {path}")
+    if show is not None and out is not None:
+        eval_output.draw(evaluation, ranking.each_query_once(found, show), out)
+        return console.next_is_to_view(out / "1.png")
     if checkpoint.is_file() and settings.data.kind == loaded.config.data.kind == "folder":
         most = 0 if classes or fold is not None else max(result["pairs"].values())
         words = export_command(checkpoint, Path(data), most)
@@ -179,41 +227,3 @@ def evaluate(
         support_and_query = ("--support", "examples/horse", "--query", "examples/queries")
         words = ("arnet", "infer", "--checkpoint", checkpoint, *support_and_query)
     console.next_command(*words)
-
-
-def _show(result: dict[str, Any]) -> None:
-    from rich.table import Column, Table
-
-    protocol = result["protocol"]
-    annotation = {"mask": "masks", "box": "boxes"}[result["annotation"]]
-    console.out.print(
-        f"{result['data']}, protocol {protocol['name']}: {protocol['episodes']} episodes x "
-        f"{len(protocol['seeds'])} seeds, {result['shots']}-shot, {annotation}",
-    )
-    columns = {**result["scores"]}
-    columns |= {name: result[name] for name in ("baseline", "prior") if name in result}
-    columns |= {f"q2, {name}": score for name, score in result.get("against", {}).items()}
-    scores = list(columns.values())
-    several = len(protocol["seeds"]) > 1
-
-    def figure(value: dict[str, float] | None) -> str:
-        if value is None:
-            return "-"
-        return f"{value['mean']:.1f}" + (f" ± {value['std']:.1f}" if several else "")
-
-    table = Table("", Column("images", justify="right"), *columns, box=None)
-    mean = [figure(score["mean_iou"]) for score in scores]
-    if result["paper"]:
-        table.add_column("paper")
-        mean.append(f"{result['paper']['mean_iou_of_four_splits']:.1f}")
-    table.add_row("mIoU", "", *mean)
-    table.add_row("binary IoU", "", *(figure(score["binary_iou"]) for score in scores))
-    for name, count in result["pairs"].items():
-        table.add_row(
-            f"  {name}", str(count), *(figure(score["per_class"].get(name)) for score in scores)
-        )
-    console.show_table(table)
-    if result["paper"]:
-        console.out.print("paper: ARNet's mean of the four splits")
-    for note in result["notes"]:
-        console.out.print(f"note: {note}", style="yellow")

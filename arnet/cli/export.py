@@ -88,7 +88,10 @@ def export(
     ] = None,
     version_compatible: Annotated[
         bool,
-        typer.Option("--version-compatible", help="Let newer versions of TensorRT run the plans."),
+        typer.Option(
+            "--version-compatible",
+            help="Let newer versions of TensorRT of the same major run the plans.",
+        ),
     ] = False,
     max_shots: Annotated[
         int | None,
@@ -155,7 +158,7 @@ def export(
     check_place(out, overwrite)
     checkpoint = shipped.find(checkpoint, shipped.CHECKPOINT)
     loaded = load_checkpoint(checkpoint)
-    chosen, source = _episodes(loaded, support or [], data, episodes)
+    chosen, source = _episodes(loaded, support or [], data, episodes, max_shots)
     options = ExportOptions(size, precision or "fp32", store, plugins == "auto", overwrite, plans)
     with console.progress_bar() as bar:
         tasks: dict[str, int] = {}
@@ -219,7 +222,8 @@ def parity(
             f"({loaded.sha256[:12]}...)",
             "compare it with its own checkpoint, or export this one",
         )
-    chosen, source = _episodes(loaded, support or [], data, episodes)
+    taken = min((plans.shots[-1] for plans in manifest.plans), default=None)
+    chosen, source = _episodes(loaded, support or [], data, episodes, taken)
     with console.progress_bar() as bar:
         task = bar.add_task("parity")
         result = judge(
@@ -239,9 +243,16 @@ def parity(
 
 
 def _episodes(
-    checkpoint: Checkpoint, support: list[Path], data: Path | None, count: int | None
+    checkpoint: Checkpoint,
+    support: list[Path],
+    data: Path | None,
+    count: int | None,
+    taken: int | None,
 ) -> tuple[list[RealEpisode], str]:
-    """The episodes and, for the report, where they are from."""
+    """The episodes and, for the report, where they are from.
+
+    Plans take no more shots than ``taken``; None where there are none.
+    """
     from arnet.export.episodes import MOST_SHOTS, from_dataset, from_folders
     from arnet.export.layout import layout_of
     from arnet.runtime.errors import ConfigError
@@ -251,8 +262,9 @@ def _episodes(
     if support:
         console.not_with("--support", {"--episodes": count})
     shots = layout_of(checkpoint.config.model).shots  # some models take just one number of them
+    most = min(MOST_SHOTS, taken or MOST_SHOTS)
     if data is not None:
-        drawn = from_dataset(checkpoint, data, count or 32, shots or MOST_SHOTS)
+        drawn = from_dataset(checkpoint, data, count or 32, shots or most)
         trained = checkpoint.config.data
         held_out = trained.held_out or trained.used_fold is not None
         which = "the held-out classes of " if held_out else ""
@@ -262,4 +274,6 @@ def _episodes(
             "the bundle is compared with the model on real photographs, and none were given",
             "add --support DIR, two annotated photographs or more, or --data DIR",
         )
-    return from_folders(support, shots), ", ".join(folder.resolve().name for folder in support)
+    return from_folders(support, shots, most), ", ".join(
+        folder.resolve().name for folder in support
+    )

@@ -22,8 +22,9 @@ def infer(
         list[Path] | None,
         typer.Option(
             help="Folder of annotated photographs of the thing: a.jpg with a.png (mask), a.json "
-            "(labelme, COCO, SAM) or a.xml (VOC boxes); images/ and masks/; one COCO file; or a "
-            "sub-folder per class. Repeat it for several things at once.",
+            "(labelme, COCO, SAM), a.xml (VOC boxes) or a.txt (YOLO); images/ with masks/ or "
+            "labels/; one COCO file; or a sub-folder per class. Repeat it for several things at "
+            "once.",
             show_default=False,
         ),
     ] = None,
@@ -90,6 +91,14 @@ def infer(
             "--cutout", help="Also write the thing alone, on a transparent ground, as PNG."
         ),
     ] = False,
+    coco: Annotated[
+        bool,
+        typer.Option(
+            "--coco",
+            help="Also write annotations.json (COCO): to correct in a labelling tool, or, beside "
+            "the photographs, to serve as --support.",
+        ),
+    ] = False,
     prob: Annotated[
         bool,
         typer.Option("--prob", help="Also write probabilities (float16 .npy, a map per class)."),
@@ -124,7 +133,9 @@ def infer(
     ] = None,
     threads: Annotated[
         int | None,
-        typer.Option(min=1, help="Processor threads of a bundle; by default one per core."),
+        typer.Option(
+            min=1, help="Processor threads of a bundle; by default one per core, at most 16."
+        ),
     ] = None,
 ) -> None:
     r"""Cut a thing out of photographs or a video, from a few examples.
@@ -145,8 +156,8 @@ def infer(
         --save-state horse.npz --query examples/queries
       arnet infer --bundle horse.bundle --state horse.npz --video ride.mp4
     """
-    from arnet.runtime.output_folder import check_out
-    from arnet.runtime.pictures import Outputs
+    from arnet.runtime.outputs.folder import check_out
+    from arnet.runtime.outputs.pictures import Outputs, check_names
 
     query = [word for word in query or [] if word]  # "" would be the folder of the shell
     if not checkpoint and not bundle:
@@ -172,8 +183,8 @@ def infer(
         of_supports = {"--label": label, "--annotation": boxes, "--figure": figure}
         console.not_with("--state", {**of_supports, "--save-state": save_state})
     if video:
-        of_photographs = {"--figure": figure, "--prob": prob, "--cutout": cutout}
-        console.not_with("--video", of_photographs)
+        pictures = {"--figure": figure, "--prob": prob, "--cutout": cutout}
+        console.not_with("--video", {**pictures, "--coco": coco})
     else:
         console.not_with("--query", {"--masks": masks})
 
@@ -188,7 +199,8 @@ def infer(
     classes = (
         inference.read_classes(support, label or [], annotation, save_state) if support else {}
     )
-    check_out(out, [one.path for one in queries], classes, support or [])
+    check_names(queries)
+    check_out(out, queries, classes, support or [])
     segmenter = inference.open_segmenter(
         checkpoint, bundle, engine, threads, device, size, precision
     )
@@ -201,7 +213,7 @@ def infer(
         written = inference.segment_video(segmenter, learned, video, out, masks)
     else:
         written = inference.segment_photographs(
-            segmenter, learned, queries, out, Outputs(prob, figure, cutout)
+            segmenter, learned, queries, out, Outputs(prob, figure, cutout, coco)
         )
     console.next_is_to_view(written)
 

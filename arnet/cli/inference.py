@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from arnet.runtime.finding import Query
     from arnet.runtime.inference import Learned, Unread
-    from arnet.runtime.pictures import Outputs
-    from arnet.runtime.results import Result
+    from arnet.runtime.outputs.pictures import Outputs
+    from arnet.runtime.outputs.results import Result
     from arnet.runtime.segmentation import FewShotSegmenter
     from arnet.runtime.supports import AnnotationUse, Support
 
@@ -136,7 +136,16 @@ def learn(
     from arnet.runtime.state import SupportState
 
     if not states:
-        return inference.learn(segmenter, classes, folders)
+        learned = inference.learn(segmenter, classes, folders)
+        fused = segmenter.describe().get("fused_shots")
+        for name, members in classes.items():
+            if fused is not None and len(members) > fused:
+                console.out.print(
+                    f"note: {name} has {len(members)} supports; the vector that refines the mask"
+                    f" is fused from the last {fused} of them",
+                    style="yellow",
+                )
+        return learned
     files: dict[str, Path] = {}
     for word in states:
         name, equals, file = word.partition("=")
@@ -166,13 +175,19 @@ def segment_photographs(
     """
     from arnet.runtime import inference
 
-    with console.progress_bar() as bar:
-        task = bar.add_task("segmenting", total=len(queries))
+    count = 0
+    with console.counted("segmenting", "photographs") as tell:
 
         def progress(one: Result | Unread) -> None:
-            bar.advance(task)
+            nonlocal count
+            count += 1
+            tell(count, len(queries))
 
-        done = inference.infer(segmenter, learned, queries, out, outputs, progress)
+        try:
+            done = inference.infer(segmenter, learned, queries, out, outputs, progress)
+        except KeyboardInterrupt:
+            console.err.print(f"stopped: {count} of {len(queries)} photographs are in {out}")
+            raise
     results = [one for one in done if not isinstance(one, inference.Unread)]
     unread = [one for one in done if isinstance(one, inference.Unread)]
     console.show_table(_table(results, unread, len(learned.states) > 1))
@@ -226,21 +241,16 @@ def segment_video(
 
     from arnet.runtime.video import infer_video
 
-    with console.progress_bar() as bar:
-        task = bar.add_task("segmenting", total=None)
-        result = infer_video(
-            segmenter,
-            learned,
-            video,
-            out,
-            lambda done, total: bar.update(task, completed=done, total=total),
-            masks,
-        )
+    with console.counted("segmenting", "frames") as tell:
+        result = infer_video(segmenter, learned, video, out, tell, masks)
     height, width = result.size
-    table = Table("class", "mean area", "frames with it", box=None)
+    several = masks and len(result.areas) > 1
+    value = ("value",) if several else ()
+    table = Table("class", *value, "mean area", "frames with it", box=None)
     for name, areas in result.areas.items():
         mean = 100 * result.mean_areas[name] / (height * width)
-        table.add_row(name, f"{mean:.1f} %", f"{sum(area > 0 for area in areas)}")
+        numbers = (str(result.values[name]),) if several else ()
+        table.add_row(name, *numbers, f"{mean:.1f} %", f"{sum(area > 0 for area in areas)}")
     console.out.print(
         f"{video.name}: {result.frames} frames, {result.seconds['total']:.3f} seconds each",
     )

@@ -15,7 +15,7 @@ def show_parity(parity: Parity, json: Path | None) -> None:
     """Write the report if a file is named, and print it."""
     from rich.table import Table
 
-    from arnet.runtime.output import write_json
+    from arnet.runtime.files import write_json
 
     if json is not None:
         write_json(json, parity.to_json())  # first: what goes wrong with the display loses nothing

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from arnet.runtime.errors import DataError
-from arnet.runtime.output import atomic_write
+from arnet.runtime.files import atomic_write
 
 _VERSION = 1  # raise it when the content of a cached scan changes its meaning
 

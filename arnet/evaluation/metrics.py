@@ -28,27 +28,32 @@ class IoUMeter:
 
     def update(
         self, class_id: int, prediction: NDArray[np.bool_], label: NDArray[np.uint8]
-    ) -> None:
+    ) -> NDArray[np.int64]:
         """Add one mask.
 
         Args:
             class_id: class of the episode.
             prediction: (H, W), True on the object.
             label: (H, W), 0, 1 or 255; 255 is left out, or background, as ``border`` says.
+
+        Returns:
+            Intersection and union of its foreground, in pixels.
         """
         truth = label == 1
         if self.border == "ignore":
             valid = label != IGNORE
             prediction, truth = prediction[valid], truth[valid]
-        self.foreground[class_id] += _intersection_union(prediction, truth)
+        counts = _intersection_union(prediction, truth)
+        self.foreground[class_id] += counts
         self.background += _intersection_union(~prediction, ~truth)
+        return counts
 
     def per_class(self) -> dict[int, float]:
         """IoU in percent of each class that had an episode with anything to count."""
         return {
-            class_id: 100.0 * float(counts[0]) / float(counts[1])
+            class_id: iou
             for class_id, counts in self.foreground.items()
-            if counts[1]
+            if (iou := percent(counts)) is not None
         }
 
     def mean_iou(self) -> float:
@@ -59,11 +64,13 @@ class IoUMeter:
     def binary_iou(self) -> float:
         """Mean of pooled foreground and background IoU, in percent; NaN where nothing counted."""
         foreground = np.sum(list(self.foreground.values()), axis=0)
-        ratios = [
-            100.0 * float(counts[0]) / float(counts[1]) if counts[1] else float("nan")
-            for counts in (foreground, self.background)
-        ]
-        return float(np.mean(ratios))
+        ratios = [percent(counts) for counts in (foreground, self.background)]
+        return float(np.mean([float("nan") if ratio is None else ratio for ratio in ratios]))
+
+
+def percent(counts: NDArray[np.int64]) -> float | None:
+    """Intersection over union in percent, of both in pixels; None where there is nothing."""
+    return 100.0 * float(counts[0]) / float(counts[1]) if counts[1] else None
 
 
 def _intersection_union(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> NDArray[np.int64]:

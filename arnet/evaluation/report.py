@@ -1,153 +1,77 @@
-"""An evaluation from a checkpoint to a table: protocol, seeds, mean and deviation."""
+"""What is found by an evaluation: mean and deviation over the seeds, and what to know of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
-from fnmatch import fnmatchcase
+from dataclasses import asdict
+from functools import partial
+from itertools import count
 from typing import Any
 
 import numpy as np
-import torch
 
 from arnet.checkpoint import Checkpoint
 from arnet.config import Config
-from arnet.config_file import with_model
+from arnet.config_file import config_to_dict
 from arnet.data import EvaluationEpisodes, SegmentationDataset
 from arnet.data.dataset import count_shots
-from arnet.evaluation.data import without_absent
-from arnet.evaluation.encoder import Annotation, Encoder
-from arnet.evaluation.evaluator import Scores, evaluate
-from arnet.evaluation.predictors import (
-    ARNetPredictor,
-    OriginalSizePredictor,
-    Predictor,
-    PriorAlone,
-    PrototypeBaseline,
-)
-from arnet.evaluation.protocols import Protocol
+from arnet.evaluation.evaluator import Scored, Scores, evaluate
+from arnet.evaluation.opening import Evaluation, Request
 from arnet.evaluation.reference import PAPER_MEAN_IOU, completeness, is_of_paper
-from arnet.inputs import Progress, open_source, open_split
-from arnet.modeling import ARNet
-from arnet.runtime.errors import CheckpointError, ConfigError, DataError
 from arnet.version import __version__
 
 _FEW = 10
 """Photographs of a class, below which a note tells how little a figure rests on."""
 
 
-@dataclass(frozen=True)
-class Request:
-    """What to evaluate.
-
-    Attributes:
-        protocol: episodes, seeds, sizes and scoring.
-        shots: k.
-        annotation: the supports' masks, or boxes around them.
-        classes: names of the classes; none for those the data hold out.
-        baseline: also evaluate the training-free baseline on the same episodes, and the prior
-            alone, if the model has one.
-        precision: of the computation.
-        against: other fusions of the shots with the same weights, on the same episodes.
-    """
-
-    protocol: Protocol
-    shots: int = 1
-    annotation: Annotation = "mask"
-    classes: tuple[str, ...] = ()
-    baseline: bool = False
-    precision: torch.dtype = torch.float32
-    against: tuple[str, ...] = ()
-
-
-def change_model(checkpoint: Checkpoint, **changes: Any) -> Checkpoint:
-    """The same weights, used otherwise: another fusion, fewer parts, more or less of the prior.
-
-    Raises:
-        CheckpointError: the change needs weights that the checkpoint does not have.
-    """
-    config = with_model(checkpoint.config, **changes)
-    model = ARNet(config.model)
-    own, needed = checkpoint.model.state_dict(), model.state_dict()
-    missing = sorted(n for n, v in needed.items() if n not in own or own[n].shape != v.shape)
-    if missing:
-        raise CheckpointError(
-            f"the checkpoint was not trained with {changes}: it lacks or differs in {missing[0]}",
-            "train one: arnet train "
-            + " ".join(f"model.{name}={value}" for name, value in changes.items()),
-        )
-    model.load_state_dict({name: own[name] for name in needed})
-    return replace(checkpoint, model=model.eval(), config=config)
-
-
 def run(
-    checkpoint: Checkpoint,
-    config: Config,
-    request: Request,
-    caching: Progress = lambda done, total: None,
+    evaluation: Evaluation,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    observe: Callable[[int, Scored], None] = lambda seed, scored: None,
 ) -> dict[str, Any]:
     """Evaluate a checkpoint.
 
     Args:
-        checkpoint: the model, on the device it shall run on.
-        config: the checkpoint's configuration with the folder of the data set in.
-        request: what to evaluate.
-        caching: told of the images cached.
+        evaluation: what is measured, and on what.
         progress: told of the episodes done and their total.
+        observe: told of each episode of the checkpoint's own: the seed, and what was found.
 
     Returns:
-        Plain JSON values: "scores" by mask with mean and std over seeds, "per_class", "paper",
-        "notes" on what keeps the figures from comparing with others, and the settings; the
-        "image_size" is None where photographs keep their own.
+        Plain JSON values: "scores" by mask with mean and std over seeds (the population's, divided
+        by their number), "per_class", "paper", "notes" on what keeps the figures from comparing
+        with others, and the settings; "image_size" is None where photographs keep their own.
 
     Raises:
-        DataError: a class that was asked for has too few images for the shots or is unknown, or no
-            class has images enough, or those held out are not in these data.
+        DataError: no class has images enough for the shots.
     """
-    config = without_absent(config, request.classes)
-    dataset = open_split(config, "val")
-    classes = _class_ids(dataset, request)
-    device = next(checkpoint.model.parameters()).device
-    others = {
-        name: change_model(checkpoint, fusion=name).model.to(device) for name in request.against
-    }
-    predictors = _predictors(checkpoint.model, config, dataset, request, caching)
-    if others:
-        main = predictors["arnet"]
-        if not isinstance(main, ARNetPredictor):
-            raise ConfigError(
-                f"protocol {request.protocol.name} compares no fusions at once",
-                "leave --against out, and give each fusion with --fusion",
-            )
-        predictors |= {name: ARNetPredictor(main.encoder, m) for name, m in others.items()}
+    checkpoint, config = evaluation.checkpoint, evaluation.config
+    request, dataset, classes = evaluation.request, evaluation.dataset, evaluation.classes
     protocol = request.protocol
     square = protocol.size == "square"
-    total = len(protocol.seeds) * protocol.episodes * len(predictors)
-    finished = 0
-    scores: dict[str, list[Scores]] = {name: [] for name in predictors}
+    total = len(protocol.seeds) * protocol.episodes * len(evaluation.predictors)
+    done = count(1)
+    scores: dict[str, list[Scores]] = {name: [] for name in evaluation.predictors}
+
+    def tell(seed: int, name: str, scored: Scored) -> None:
+        progress(next(done), total)
+        if name == "arnet":
+            observe(seed, scored)
+
     for seed in protocol.seeds:
         episodes = EvaluationEpisodes(
             dataset, classes, request.shots, protocol.episodes, seed, protocol.order
         )
-        for name, predictor in predictors.items():
-            start = finished
+        for name, predictor in evaluation.predictors.items():
+            told = partial(tell, seed, name)
             scores[name].append(
-                evaluate(
-                    predictor,
-                    dataset,
-                    episodes,
-                    request.annotation,
-                    protocol.border,
-                    lambda done, start=start: progress(start + done, total),  # type: ignore[misc]
-                )
+                evaluate(predictor, dataset, episodes, request.annotation, protocol.border, told)
             )
-            finished += protocol.episodes
     result: dict[str, Any] = {
         "producer": f"arnet {__version__}",
         "checkpoint_sha256": checkpoint.sha256,
         "trained": checkpoint.info,
         "data": dataset.name,
+        "data_config": config_to_dict(config)["data"],
         "pairs": {dataset.class_names[c]: len(dataset.by_class[c]) for c in classes},
         "protocol": asdict(protocol),
         "fold": config.data.used_fold,
@@ -165,7 +89,7 @@ def run(
     }
     for name, runs in scores.items():
         if name != "arnet":
-            found = result.setdefault("against", {}) if name in others else result
+            found = result.setdefault("against", {}) if name in request.against else result
             found[name] = _summary(runs, dataset)["q2"]
     return result
 
@@ -179,54 +103,6 @@ def _paper(config: Config, request: Request) -> dict[str, float] | None:
     if request.annotation != "mask":
         return None
     return {"mean_iou_of_four_splits": figure}
-
-
-def _predictors(
-    model: ARNet,
-    config: Config,
-    dataset: SegmentationDataset,
-    request: Request,
-    caching: Progress,
-) -> dict[str, Predictor]:
-    square = request.protocol.size == "square"
-    found: dict[str, Predictor] = {}
-    encoder = None
-    if square or request.baseline:
-        source = open_source(config, dataset, model.backbone, False, caching)
-        encoder = Encoder(model, source, request.precision)
-    if square:
-        assert encoder is not None
-        found["arnet"] = ARNetPredictor(encoder)
-    else:
-        found["arnet"] = OriginalSizePredictor(
-            model, dataset, request.protocol.scales, request.precision
-        )
-    if request.baseline:
-        assert encoder is not None
-        found["baseline"] = PrototypeBaseline(encoder.reader)
-        if model.config.prior:
-            found["prior"] = PriorAlone(encoder)
-    return found
-
-
-def _class_ids(dataset: SegmentationDataset, request: Request) -> tuple[int, ...]:
-    """The classes asked for; without a wish, those with images enough for the shots.
-
-    A wish may be a pattern, such as ``voc/*``: all of these that have images enough.
-    """
-    if not request.classes:
-        return dataset.classes_with(request.shots + 1) or dataset.classes
-    enough = set(dataset.classes_with(request.shots + 1))
-    chosen: list[int] = []
-    for name in request.classes:
-        found = [c for c in dataset.classes if fnmatchcase(dataset.class_names[c], name)]
-        if "*" in name:
-            found = [c for c in found if c in enough]
-        if not found:
-            offered = ", ".join(dataset.class_names[c] for c in dataset.classes)
-            raise DataError(f"{dataset.name} has no class {name}", f"it has {offered}")
-        chosen += found
-    return tuple(dict.fromkeys(chosen))
 
 
 def _notes(

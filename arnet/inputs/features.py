@@ -27,7 +27,7 @@ from arnet.data.dataset import SegmentationDataset
 from arnet.data.transforms import prepare
 from arnet.modeling import Backbone
 from arnet.runtime.errors import DataError
-from arnet.runtime.output import atomic_write
+from arnet.runtime.files import atomic_write
 
 PLAIN = -1
 """The seed of the view without augmentation."""

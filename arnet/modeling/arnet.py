@@ -81,6 +81,11 @@ class ARNet(nn.Module):
             )
         self._initialise()
 
+    @property
+    def fused_shots(self) -> int | None:
+        """How many shots, the last ones, the refining vector is fused from; None for all."""
+        return None if self.cmm is None else self.cmm.shots_seen
+
     def _initialise(self) -> None:
         for name, module in self.named_modules():
             if isinstance(module, nn.Conv2d) and not name.startswith("backbone"):

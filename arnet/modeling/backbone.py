@@ -21,7 +21,11 @@ from arnet.config import BackboneConfig
 from arnet.runtime import shipped
 from arnet.runtime.errors import CheckpointError, ConfigError
 
-_WIDTHS = {"resnet50": {"layer2": 512, "layer3": 1024}, "resnet18": {"layer2": 128, "layer3": 256}}
+_WIDTHS = {
+    "resnet50": {"layer2": 512, "layer3": 1024},
+    "resnet101": {"layer2": 512, "layer3": 1024},
+    "resnet18": {"layer2": 128, "layer3": 256},
+}
 _STRIDE_KEY = "stride_in_1x1"
 _SHIPPED = {
     "resnet50": "train.backbone_weights=arnet-r50 model.backbone.stride_in_1x1=true",
@@ -156,11 +160,18 @@ def _load(backbone: Backbone, tensors: Mapping[str, Tensor], source: str) -> Non
         for key, value in expected.items()
         if key not in tensors or tensors[key].shape != value.shape
     ]
+    hint = "model.backbone.name must be the architecture of the file"
     if wrong:
         raise CheckpointError(
             f"the weights of {source} do not fit: {len(wrong)} of {len(expected)} tensors are "
             f"missing or of another shape, the first is {wrong[0]}",
-            "model.backbone.name must be the architecture of the file",
+            hint,
+        )
+    # A ResNet-101 has all that a ResNet-50 has, and more blocks in layer3.
+    more = [key for key in tensors if key.startswith("layer3.") and key not in expected]
+    if more:
+        raise CheckpointError(
+            f"the weights of {source} are of a deeper network, which has {more[0]}", hint
         )
     backbone.load_state_dict({key: tensors[key] for key in expected})
 

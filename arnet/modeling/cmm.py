@@ -46,7 +46,12 @@ class ForgetEnhanceBlock(nn.Module):
 
 
 class CMM(nn.Module):
-    """Category-modulation module: stacked FEBs; the last step has seen every shot."""
+    """Category-modulation module: stacked FEBs, of whose output the last step is taken.
+
+    Attributes:
+        shots_seen: how many shots, the last ones, it sees, 8 by default; what is before them is not
+            in the result.
+    """
 
     def __init__(
         self,
@@ -57,12 +62,12 @@ class CMM(nn.Module):
         start: Start = "last",
     ) -> None:
         super().__init__()
+        self.shots_seen = 1 + sum((kernel - 1) * dilation for dilation in dilations)
         blocks = [
             ForgetEnhanceBlock(channels, kernel, dilation, gate_bias) for dilation in dilations
         ]
         if start == "mean" and blocks:
-            reach = 1 + sum((kernel - 1) * dilation for dilation in dilations)
-            share = min(MEAN_SHOTS, reach) ** (-1 / len(dilations))
+            share = min(MEAN_SHOTS, self.shots_seen) ** (-1 / len(dilations))
             for block in blocks:
                 _start_at_mean(block, share)
         self.blocks = nn.Sequential(*blocks)

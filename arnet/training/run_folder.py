@@ -9,7 +9,7 @@ import yaml
 from arnet.config import Config
 from arnet.config_file import config_to_dict
 from arnet.runtime.errors import ConfigError
-from arnet.runtime.output import atomic_write, remove_leftovers
+from arnet.runtime.files import atomic_write, remove_leftovers
 from arnet.training.state import SavedState, load_state
 
 STATE, LAST, BEST, CONFIG = (

@@ -13,7 +13,7 @@ from typing import Any
 
 from arnet.export.tensorrt.library import Toolchain, bit, need
 from arnet.export.tensorrt.profiles import Profile
-from arnet.runtime.engines.complaints import logger_of
+from arnet.runtime.engines.complaints import forget, logger_of, made
 from arnet.runtime.errors import BuildError
 
 Told = Callable[[str, int, int], None]
@@ -30,7 +30,7 @@ class Settings:
     Attributes:
         tf32: whether products of float32 may be rounded to TF32.
         hardware: one of ``arnet.runtime.bundle.plans.HARDWARE``.
-        version_compatible: whether newer versions of TensorRT may run the plan.
+        version_compatible: whether newer versions of TensorRT of the same major may run it.
         plugins: how many nodes of the graph are to become plugins.
     """
 
@@ -83,13 +83,13 @@ def build_plan(
     trt = tools.trt
     flags = trt.NetworkDefinitionCreationFlag
     logger = logger_of(trt)
-    logger.errors.clear()
-    builder = need(trt.Builder(logger), "to make a builder")
+    forget()
+    builder = need(made(trt.Builder, logger), "to make a builder")
     kind = bit(flags.STRONGLY_TYPED) | (
         bit(flags.PREFER_AOT_PYTHON_PLUGINS) if settings.plugins else 0
     )
     network = need(builder.create_network(kind), "to make a network")
-    parser = need(trt.OnnxParser(network, logger), "to make a parser")
+    parser = need(made(trt.OnnxParser, network, logger), "to make a parser")
     if not parser.parse(model):
         raise _unparsed(parser)
     _count_plugins(trt, network, settings.plugins)
@@ -110,8 +110,7 @@ def build_plan(
     plan = builder.build_serialized_network(network, config)
     if progress.cancelled:
         raise progress.failure or KeyboardInterrupt
-    told = "; ".join(logger.errors) or "it does not say why"
-    content = bytes(need(plan, f"to build the plan: {told}"))
+    content = bytes(need(plan, "to build the plan"))
     return content, bytes(need(timings.serialize(), "to hand out the timing cache"))
 
 

@@ -2,13 +2,15 @@
 
 The JSON has two dialects: in 10.x a tensor has one text "Format/Datatype", such as "Row major
 linear FP16 format" or "Half", and the inputs and outputs of the plan are called "Bindings"; in 11.x
-type and format stand apart and it is "I/O Tensors".
+type and format stand apart and it is "I/O Tensors". Of tensors whose shapes are dynamic it may tell
+no type; then weights and the name of the kernel ("TacticName") may.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ from typing import Any
 
 from arnet.export.tensorrt.library import Toolchain, need
 from arnet.export.tensorrt.profiles import Profile
-from arnet.runtime.engines.complaints import logger_of
+from arnet.runtime.engines.complaints import forget, logger_of, made
 from arnet.runtime.errors import BuildError
 
 COMPUTED = {
@@ -48,6 +50,16 @@ _TYPES = {
     "int64": "int64",
     "bool": "bool",
 }
+_OPERANDS = {
+    "f32": "float32",
+    "tf32": "float32",
+    "f16": "float16",
+    "bf16": "bfloat16",
+    "i8": "int8",
+    "e4m3": "float8",
+}
+# sm80_xmma_fprop_implicit_gemm_f16f16_f16f32_f32_...: what is multiplied stands first.
+_KERNEL = re.compile(r"(?:^|_)({0})(?:{0})(?:_|$)".format("|".join(_OPERANDS)))
 _ENOUGH = 0.5
 
 
@@ -59,11 +71,34 @@ class Layer:
         kind: TensorRT's name of what it does.
         inputs: the types that it reads.
         outputs: the types that it writes.
+        computed: the types of its weights and of its kernel, as far as they are told.
     """
 
     kind: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    computed: tuple[str, ...] = ()
+
+    @property
+    def convolves(self) -> bool:
+        """Whether it is named after convolutions."""
+        return "conv" in self.kind.lower()
+
+    def has(self, wanted: str) -> bool | None:
+        """Whether it computes from a type; None where that is not told."""
+        tensors = self.sure(*self.inputs, *self.outputs)
+        if wanted in (*tensors, *self.computed):
+            return True
+        told = self.computed or (tensors and UNKNOWN not in tensors)
+        return False if told else None
+
+    def sure(self, *kinds: str) -> tuple[str, ...]:
+        """Types as they were told, but for an "INT8 format", which may be that of bool or int64.
+
+        A convolution takes neither.
+        """
+        doubtful = () if self.convolves else ("int8",)
+        return tuple(UNKNOWN if kind in doubtful else kind for kind in kinds)
 
 
 def inspect(
@@ -75,7 +110,8 @@ def inspect(
         BuildError: TensorRT cannot load what it built, or tells less than is needed.
     """
     trt = tools.trt
-    runtime = need(trt.Runtime(logger_of(trt)), "to make a runtime")
+    forget()  # what it complained of while it built
+    runtime = need(made(trt.Runtime, logger_of(trt)), "to make a runtime")
     if version_compatible:
         runtime.engine_host_code_allowed = True  # the plan brings code, which we have just built
     engine = need(runtime.deserialize_cuda_engine(plan), "to load the plan it built")
@@ -85,7 +121,8 @@ def inspect(
     for name, (_, usual, _) in profile.items():
         need(context.set_input_shape(name, usual), f"the shape {usual} of {name}")
     inspector = need(engine.create_engine_inspector(), "to make an inspector")
-    inspector.execution_context = context
+    inspector.execution_context = context  # whether it took it, the bindings do not tell
+    need(inspector.execution_context, "to inspect the plan at the usual shapes")
     text = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
     return layers_of(need(text, "to tell what it built"))
 
@@ -106,12 +143,14 @@ def layers_of(text: str) -> list[Layer]:
     if not all(isinstance(layer, dict) for layer in found):
         raise _unreadable("it names the layers without their types")
     return [
-        Layer(str(layer.get("LayerType", UNKNOWN)), *(_types(layer, side) for side in _SIDES))
+        Layer(
+            str(layer.get("LayerType", UNKNOWN)),
+            _types(layer, "Inputs"),
+            _types(layer, "Outputs"),
+            _computed(layer),
+        )
         for layer in found
     ]
-
-
-_SIDES = ("Inputs", "Outputs")
 
 
 def census(layers: list[Layer]) -> dict[str, int]:
@@ -125,8 +164,8 @@ def check_built(stage: str, precision: str, layers: list[Layer], convolutions: i
 
     Names of layers differ between versions, and several operations become one layer, so that
     convolutions cannot be counted one by one: of the layers that are named after convolutions, half
-    must read or write the type; where none is, one layer of all. A plan of float32 may put out
-    nothing smaller.
+    must compute from the type; where none is, one layer of all. A plan of float32 may put out
+    nothing smaller. Of what TensorRT does not tell there is a warning and no error.
 
     Args:
         stage: name of the stage, for the error.
@@ -141,18 +180,26 @@ def check_built(stage: str, precision: str, layers: list[Layer], convolutions: i
     counts = census(layers)
     shown = ", ".join(f"{count} {kind}" for kind, count in counts.items()) or "none"
     if wanted == "float32":
-        smaller = {"float16", "bfloat16", "int8", "float8"} & set(counts)
-        if smaller:
+        put_out = {kind for layer in layers for kind in layer.sure(*layer.outputs[:1])}
+        if smaller := {"float16", "bfloat16", "int8", "float8"} & put_out:
             raise _other(stage, precision, f"layers put out {min(smaller)}", shown)
         return
     if not convolutions:
         return
-    named = [layer for layer in layers if "conv" in layer.kind.lower()]
+    named = [layer for layer in layers if layer.convolves]
     asked = named or layers
-    right = [layer for layer in asked if wanted in (*layer.inputs, *layer.outputs)]
-    if len(right) < (_ENOUGH * len(named) if named else 1):
-        what = f"{len(right)} of {len(asked)} layers that compute read or write {wanted}"
+    enough = _ENOUGH * len(named) if named else 1
+    answers = Counter(layer.has(wanted) for layer in asked)
+    right, unknown = answers[True], answers[None]
+    what = f"{right} of {len(asked)} layers that compute do so from {wanted}"
+    if right + unknown < enough:
         raise _other(stage, precision, what, shown)
+    if right < enough:
+        warnings.warn(
+            f"whether the plan of '{stage}' is {precision} is unknown: {what}, and of {unknown}"
+            " TensorRT's inspector does not tell",
+            stacklevel=2,
+        )
 
 
 def _types(layer: Mapping[str, Any], side: str) -> tuple[str, ...]:
@@ -162,9 +209,17 @@ def _types(layer: Mapping[str, Any], side: str) -> tuple[str, ...]:
     return tuple(_type(tensor) for tensor in tensors)
 
 
-def _type(tensor: Mapping[str, Any]) -> str:
+def _computed(layer: Mapping[str, Any]) -> tuple[str, ...]:
+    weights = layer.get("Weights")
+    found = [_type(weights, ("Type",))] if isinstance(weights, dict) else []
+    if kernel := _KERNEL.search(str(layer.get("TacticName", ""))):
+        found.append(_OPERANDS[kernel[1]])
+    return tuple(kind for kind in found if kind != UNKNOWN)
+
+
+def _type(tensor: Mapping[str, Any], keys: tuple[str, ...] = _TYPE_KEYS) -> str:
     """The type in whichever key has it; formats have other words, such as numbers of channels."""
-    for key in _TYPE_KEYS:
+    for key in keys:
         for word in re.findall(r"[a-z]+\d*", str(tensor.get(key, "")).lower()):
             if word in _TYPES:
                 return _TYPES[word]

@@ -12,6 +12,8 @@ from importlib import import_module
 from typing import Any, TypeVar
 
 from arnet.runtime.benchmark.gpu import describe_gpu
+from arnet.runtime.device import open_driver
+from arnet.runtime.engines.complaints import reason
 from arnet.runtime.errors import BuildError, MissingDependencyError, install
 
 REQUIREMENT = "tensorrt>=10.13,!=10.14.*,<12"
@@ -57,7 +59,7 @@ class Toolchain:
 
 
 def find(command: str) -> Toolchain:
-    """TensorRT of a version that is supported, and a GPU.
+    """TensorRT of a version that is supported, and a GPU with what the gate runs the plans by.
 
     Args:
         command: that was typed, to be repeated where there is what is missing.
@@ -75,12 +77,13 @@ def find(command: str) -> Toolchain:
         missing.append(f"TensorRT {trt.__version__} is installed; needed is {REQUIREMENT}")
     try:
         gpu = _gpu(import_module("cuda.bindings.driver"))
+        open_driver()  # as the gate will, which comes when all is built
     except Exception as error:
-        missing.append(f"there is no NVIDIA GPU that works ({_short(error)})")
+        missing.append(f"there is no NVIDIA GPU that can be used ({_short(error)})")
     if missing or trt is None or gpu is None:
         raise MissingDependencyError(
             "plans are built on the GPU that runs them: here " + ", and ".join(missing),
-            f"on a machine with that GPU, {install('export')} cuda-bindings "
+            f"on a machine with that GPU, {install('export')} cuda-bindings cuda-core "
             f"'{REQUIREMENT}' && {command}",
         )
     return Toolchain(trt, gpu)
@@ -96,12 +99,15 @@ def supported(version: str) -> bool:
 def need(answer: Answer | None, what: str, hint: str = "") -> Answer:
     """What TensorRT answered, unless that is None or False: it refuses without raising.
 
+    The error has the reason, if TensorRT logged one.
+
     Raises:
         BuildError: it refused.
     """
     if answer is None or answer is False:
         raise BuildError(
-            f"TensorRT refused {what}", hint or "Try another version of TensorRT, or --plugins off."
+            f"TensorRT refused {what}{reason()}",
+            hint or "Try another version of TensorRT, or --plugins off.",
         )
     return answer
 

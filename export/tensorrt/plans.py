@@ -34,7 +34,7 @@ class PlanOptions:
     Attributes:
         precision: one of ``arnet.runtime.bundle.plans.PRECISIONS``.
         hardware: one of ``arnet.runtime.bundle.plans.HARDWARE``.
-        version_compatible: whether newer versions of TensorRT may run the plans.
+        version_compatible: whether newer versions of TensorRT of the same major may run them.
         most_shots: of one class.
         most_classes: in one call of ``decode``.
     """

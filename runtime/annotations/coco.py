@@ -1,4 +1,4 @@
-"""COCO JSON for a whole folder, SA-1B JSON and prompt lists for one picture.
+"""COCO JSON for a whole folder, the JSON of SAM and prompt lists for one picture.
 
 The parts of a COCO polygon are united; a hole is not the even-odd of two parts (COCO writes masks
 with holes as run-length encodings).
@@ -7,20 +7,21 @@ with holes as run-length encodings).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from arnet.runtime.annotations.common import (
     Annotation,
     Kind,
     check_size,
+    coordinates,
     merge,
     no_area,
     points_of,
-    polygon_points,
     read_json,
     size_mismatch,
 )
@@ -94,8 +95,8 @@ class CocoFile:
         """Rasterise what the file says about one picture.
 
         Crowd regions (``iscrowd``) are ignored pixels (255) for a label that also has ordinary
-        objects in the picture; alone they are the object, as some tools write every brush stroke
-        as a crowd.
+        objects in the picture; alone they are the object. CVAT and datumaro call every brush mask
+        a crowd: with their key ``attributes`` it is an ordinary object.
 
         Args:
             picture: its path; matched by file name, with sub-folders only where names repeat.
@@ -126,13 +127,13 @@ class CocoFile:
         entry = entries[0]
         check_size(self.path, entry.get("width"), entry.get("height"), size)
         found = self.objects[entry["id"]]
-        ordinary = {self._label(item) for item in found if not item.get("iscrowd")}
+        ordinary = {self._label(item) for item in found if not _is_crowd(item)}
         shapes = []
         for item in found:
             label = self._label(item)
             shape = _rasterise(item, label, self.path, size)
-            if item.get("iscrowd") and label in ordinary:
-                shape.mask[shape.mask == 1] = 255
+            if _is_crowd(item) and label in ordinary:
+                shape = replace(shape, mask=shape.mask * np.uint8(255), shapes=0, crowds=1)
             shapes.append(shape)
         return merge(shapes)
 
@@ -141,13 +142,14 @@ class CocoFile:
         return self.names.get(category, None if category is None else str(category))
 
 
-def parse_sa1b(data: dict[str, Any], path: Path, size: tuple[int, int]) -> list[Annotation]:
-    """Unite the objects of a JSON that describes one picture, without labels, as SA-1B does.
+def parse_sam(items: Any, path: Path, size: tuple[int, int], image: Any = None) -> list[Annotation]:
+    """Unite the objects of one picture that have no labels, as SAM and SA-1B write them.
 
     Args:
-        data: the parsed JSON: ``annotations`` and perhaps ``image`` with width and height.
+        items: the objects of the parsed JSON.
         path: its file, for errors.
         size: (H, W) of the picture, upright.
+        image: SA-1B's entry ``image`` with width and height, where there is one.
 
     Returns:
         One annotation without a label, or none.
@@ -155,10 +157,9 @@ def parse_sa1b(data: dict[str, Any], path: Path, size: tuple[int, int]) -> list[
     Raises:
         AnnotationError: for malformed shapes and wrong sizes.
     """
-    image = data.get("image")
     if isinstance(image, dict):
         check_size(path, image.get("width"), image.get("height"), size)
-    return merge(_rasterise(item, None, path, size) for item in _entries(data["annotations"], path))
+    return merge(_rasterise(item, None, path, size) for item in _entries(items, path))
 
 
 def parse_prompts(data: list[Any], path: Path, size: tuple[int, int]) -> list[Annotation]:
@@ -206,20 +207,31 @@ def _rasterise(
             raise AnnotationError(f"{path}: {error.message}", error.hint) from error
         if mask.shape != size:
             raise size_mismatch(path, mask.shape, size)
-    elif segmentation:
+    elif parts := _polygons(segmentation, path):
         mask = np.zeros(size, np.bool_)
-        for part in segmentation if isinstance(segmentation, list) else [segmentation]:
-            mask |= fill_polygon(polygon_points(part, path), size)
+        for part in parts:
+            mask |= fill_polygon(part, size)
     elif item.get("bbox"):
         (x, y), (width, height) = points_of(item["bbox"], 2, path, "bbox")
         mask = fill_box(x, y, x + width, y + height, size)
         kind = "box"
     else:
         raise AnnotationError(
-            f"{path}: an object has neither a segmentation nor a bbox.",
+            f"{path}: an object has neither a segmentation of at least 3 points nor a bbox.",
             "Export the annotations again.",
         )
     return Annotation(label, mask.astype(np.uint8), kind)
+
+
+def _polygons(segmentation: Any, path: Path) -> list[NDArray[np.float64]]:
+    """The parts of a polygon, (N, 2) each; what has no area is left out, as by pycocotools."""
+    parts = segmentation if isinstance(segmentation, list) else [segmentation or []]
+    polygons = (coordinates(part, path, "polygon") for part in parts)
+    return [polygon for polygon in polygons if len(polygon) >= 3]
+
+
+def _is_crowd(item: dict[str, Any]) -> bool:
+    return bool(item.get("iscrowd")) and "attributes" not in item
 
 
 def _entries(data: Any, path: Path) -> list[dict[str, Any]]:

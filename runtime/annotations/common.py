@@ -28,12 +28,14 @@ class Annotation:
         mask: (H, W) uint8, 0 background, 1 object, 255 ignored; boxes are filled.
         kind: "box" if any part of it was only a box.
         shapes: how many shapes were united.
+        crowds: how many crowd regions are ignored pixels, which are no shapes.
     """
 
     label: str | None
     mask: NDArray[np.uint8]
     kind: Kind
     shapes: int = 1
+    crowds: int = 0
 
 
 def merge(shapes: Iterable[Annotation]) -> list[Annotation]:
@@ -54,7 +56,9 @@ def merge(shapes: Iterable[Annotation]) -> list[Annotation]:
         mask = np.where(so_far.mask == 0, shape.mask, so_far.mask)
         mask[shape.mask == 1] = 1
         kind: Kind = "box" if "box" in (so_far.kind, shape.kind) else "mask"
-        merged[shape.label] = Annotation(shape.label, mask, kind, so_far.shapes + shape.shapes)
+        merged[shape.label] = Annotation(
+            shape.label, mask, kind, so_far.shapes + shape.shapes, so_far.crowds + shape.crowds
+        )
     return list(merged.values())
 
 
@@ -70,6 +74,18 @@ def read_json(path: Path) -> Any:
         raise AnnotationError(
             f"{path} is not readable JSON ({error}).", "Export the annotations again."
         ) from error
+
+
+def read_lines(path: Path) -> list[str]:
+    """Read the lines of a text file.
+
+    Raises:
+        AnnotationError: if it cannot be read or is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:
+        raise AnnotationError(f"{path} cannot be read ({error}).", "Save it as UTF-8.") from error
 
 
 def coordinates(values: Any, path: Path, what: str) -> NDArray[np.float64]:

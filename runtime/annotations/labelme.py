@@ -28,11 +28,18 @@ from arnet.runtime.images import mask_values
 IGNORED = "__ignore__"
 """labelme's own name for pixels that count neither as object nor as background."""
 
+BACKGROUND = "_background_"
+"""labelme's own name for what belongs to no object; painted over one, it is a hole."""
+
 _WITHOUT_AREA = ("point", "points", "line", "linestrip")
 
 
 def parse_labelme(data: dict[str, Any], path: Path, size: tuple[int, int]) -> list[Annotation]:
     """Rasterise the shapes of a labelme file.
+
+    Labels are independent of each other: a horse keeps the pixels of its head, where labelme's own
+    scripts give them to the label that is painted last. ``_background_`` cuts a hole into all that
+    was painted before it, as there.
 
     Args:
         data: the parsed JSON.
@@ -41,13 +48,19 @@ def parse_labelme(data: dict[str, Any], path: Path, size: tuple[int, int]) -> li
 
     Returns:
         One annotation per label; a rectangle makes it a "box". Shapes called ``__ignore__`` are 255
-        in every label.
+        in every label, and ``_background_`` is none.
 
     Raises:
         AnnotationError: for points and lines, unknown shapes, wrong sizes, malformed entries.
     """
     check_size(path, data.get("imageWidth"), data.get("imageHeight"), size)
-    shapes = list(_shapes(data["shapes"], path, size))
+    shapes: list[Annotation] = []
+    for shape in _shapes(data["shapes"], path, size):
+        if shape.label != BACKGROUND:
+            shapes.append(shape)
+            continue
+        for earlier in shapes:
+            earlier.mask[shape.mask == 1] = 0
     ignored = [shape for shape in shapes if shape.label == IGNORED]
     annotations = merge(shape for shape in shapes if shape.label != IGNORED)
     for annotation in annotations:
@@ -94,8 +107,8 @@ def _rasterise(
 
 def _paste(shape: dict[str, Any], path: Path, size: tuple[int, int]) -> NDArray[np.bool_]:
     """Place a mask shape: a base64 PNG whose corner pixels are the two points, both inclusive."""
-    corners = np.rint(points_of(shape.get("points"), 2, path, "mask")).astype(int)
-    (x1, y1), (x2, y2) = corners
+    points = points_of(shape.get("points"), 2, path, "mask")
+    (x1, y1), (x2, y2) = np.rint(points).astype(int)
     try:
         with Image.open(io.BytesIO(base64.b64decode(shape["mask"]))) as image:
             patch = mask_values(image, f"{path}: a mask shape") > 0
@@ -105,6 +118,9 @@ def _paste(shape: dict[str, Any], path: Path, size: tuple[int, int]) -> NDArray[
         raise AnnotationError(
             f"{path}: the picture of a mask shape cannot be decoded.", "Draw it again."
         ) from error
+    if np.any(points != np.rint(points)):
+        # Each corner is rounded by itself, as labelme does; only the patch knows its size.
+        x2, y2 = x1 + patch.shape[1] - 1, y1 + patch.shape[0] - 1
     if patch.shape != (y2 - y1 + 1, x2 - x1 + 1):
         raise AnnotationError(
             f"{path}: a mask shape has {patch.shape[1]}x{patch.shape[0]} pixels and a box for"

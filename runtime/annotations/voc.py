@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from arnet.runtime.annotations.common import Annotation, check_size, merge
+from arnet.runtime.annotations.common import Annotation, check_size, merge, read_lines
 from arnet.runtime.errors import AnnotationError
 from arnet.runtime.images import Colour
 
@@ -122,10 +122,7 @@ def label_lines(path: Path) -> list[str]:
     Raises:
         AnnotationError: if it cannot be read.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, ValueError) as error:
-        raise AnnotationError(f"{path} cannot be read ({error}).", "Save it as UTF-8.") from error
+    lines = read_lines(path)
     stripped = [line.strip() for line in lines if line.strip()[:1] not in ("", "#")]
     return [line for line in stripped if line.partition(":")[0].strip() != "__ignore__"]
 

@@ -9,7 +9,7 @@ from arnet.runtime.benchmark.comparison import growths
 from arnet.runtime.benchmark.result import BenchmarkResult, Measurement
 from arnet.runtime.benchmark.wording import three_digits
 from arnet.runtime.errors import MissingDependencyError, OutputError, install
-from arnet.runtime.output import atomic_write
+from arnet.runtime.files import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

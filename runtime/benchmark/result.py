@@ -10,7 +10,7 @@ from typing import Any
 
 from arnet.runtime.benchmark.timing import Summary, summarise
 from arnet.runtime.errors import ConfigError
-from arnet.runtime.output import write_json
+from arnet.runtime.files import write_json
 from arnet.version import __version__
 
 FORMAT = "arnet-benchmark"

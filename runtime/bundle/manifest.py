@@ -138,6 +138,8 @@ class Manifest:
         files: every file of the bundle but the manifest, by name.
         parity: comparison with the model it was made from, free JSON; None if there was none.
         plans: the sets of TensorRT plans; none of them in most bundles, and then no such key.
+        fused_shots: how many shots, the last ones, ``fuse_support`` sees; None, and no such key, if
+            all, or if the bundle is from before there was one.
     """
 
     producer: str
@@ -155,6 +157,7 @@ class Manifest:
     files: Mapping[str, FileInfo]
     parity: Mapping[str, Any] | None = None
     plans: tuple[PlanSet, ...] = ()
+    fused_shots: int | None = None
 
     def to_json(self) -> bytes:
         """The content of ``manifest.json``, UTF-8.
@@ -165,6 +168,8 @@ class Manifest:
         document = {"format": FORMAT, "schema_version": SCHEMA_VERSION, **asdict(self)}
         if not self.plans:
             del document["plans"]  # the form from before there were any
+        if self.fused_shots is None:
+            del document["fused_shots"]
         text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
         return (text + "\n").encode()
 
@@ -203,6 +208,9 @@ class Manifest:
             },
             parity=root.optional_object("parity"),
             plans=tuple(map(plan_set, root.items("plans", 32) if "plans" in root.keys else ())),
+            fused_shots=root.integer("fused_shots", 1, 1000)
+            if "fused_shots" in root.keys
+            else None,
         )
         root.finish()
         _check_files(manifest)

@@ -52,8 +52,8 @@ class PlanSet:
         gpu: name of the GPU.
         capability: compute capability of the GPU, such as (9, 0).
         hardware: one of ``HARDWARE``.
-        version_compatible: whether newer versions of TensorRT may run the plans; they hold code
-            then, which the runtime has to be allowed to run.
+        version_compatible: whether newer versions of TensorRT of the same major may run the plans;
+            they hold code then, which the runtime has to be allowed to run.
         plugins: op types of the nodes that were built as our kernels; none: plain TensorRT.
         shots: of one class. ``fuse_support`` takes so many prototypes.
         classes: in one call of ``decode``, which takes ``shots`` times ``classes`` shots in all:

@@ -11,6 +11,7 @@ import os
 
 from arnet.kernels.errors import KernelError
 from arnet.runtime.device.driver import Driver, Event, Graph, Memory, Pinned, Stream
+from arnet.runtime.device.graphs import cuda_core, graphs_are_on
 from arnet.runtime.errors import EngineError
 
 __all__ = [
@@ -44,7 +45,8 @@ def open_driver(library: str | None = None, device: int = 0) -> Driver:
         device: number of the GPU.
 
     Raises:
-        EngineError: if there is no such library, or it (none of them) finds no GPU.
+        EngineError: if there is no such library, or it (none of them) finds no GPU, or graphs are
+            on and nothing can make them.
     """
     asked = library or os.environ.get(LIBRARY)
     if asked and asked not in DRIVERS:
@@ -54,6 +56,8 @@ def open_driver(library: str | None = None, device: int = 0) -> Driver:
         module, kind = DRIVERS[name]
         try:
             driver: Driver = getattr(importlib.import_module(module), kind)(device)
+            if graphs_are_on():
+                cuda_core()  # now, not when the second photograph is to be captured
         except (EngineError, KernelError) as error:
             refusals.append(error)
         else:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 from arnet.runtime.device.driver import Stream
 from arnet.runtime.errors import EngineError
+
+GRAPHS = "ARNET_GRAPHS"
+"""Environment variable: "off" enqueues every query anew in place of launching its graph."""
 
 WITHOUT = "Set ARNET_GRAPHS=off to enqueue every photograph anew, which is slower."
 
@@ -33,6 +38,26 @@ class CudaGraph:
     def close(self) -> None:
         """See ``Graph.close``."""
         self.graph.close()
+
+
+def graphs_are_on() -> bool:
+    """Whether queries are to become graphs."""
+    return os.environ.get(GRAPHS, "on") != "off"
+
+
+def cuda_core() -> Any:
+    """The package cuda.core.
+
+    Raises:
+        EngineError: it cannot be used.
+    """
+    try:
+        return import_module("cuda.core")
+    except Exception as error:  # ImportError, or one of the driver's loader
+        raise EngineError(
+            f"CUDA graphs need cuda.core, which cannot be used ({error})",
+            f"pip install cuda-bindings cuda-core. {WITHOUT}",
+        ) from error
 
 
 def capture(stream: Stream, work: Callable[[], None], wrap: Callable[[Stream], Any]) -> CudaGraph:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from arnet.kernels.launch import Prepared, PycudaLauncher
 from arnet.kernels.spec import KernelSpec
 from arnet.runtime.device.driver import Event, Graph, Memory, Pinned, Stream
-from arnet.runtime.device.graphs import WITHOUT, capture
+from arnet.runtime.device.graphs import capture, cuda_core
 from arnet.runtime.errors import EngineError
 
 _NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING
@@ -105,14 +105,7 @@ class PycudaDriver:
 
     def capture(self, stream: Stream, work: Callable[[], None]) -> Graph:
         """See ``Driver.capture``."""
-        try:
-            core = import_module("cuda.core")
-        except Exception as error:
-            raise EngineError(
-                f"pycuda has no CUDA graphs, and cuda.core cannot be used ({error})",
-                f"pip install cuda-core. {WITHOUT}",
-            ) from error
-        return capture(stream, work, cast(_Stream, stream).for_cuda_core(core.Stream))
+        return capture(stream, work, cast(_Stream, stream).for_cuda_core(cuda_core().Stream))
 
     def free(self, release: Callable[[], None]) -> None:
         """Give memory back; never raises, as Python may be ending."""

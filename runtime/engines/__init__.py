@@ -72,7 +72,7 @@ def open_engine(
         bundle: what to run.
         engine: a key of ``ENGINES``, or "auto" for the first of them that works. An engine that is
             asked for by name is never replaced by another.
-        threads: processor threads of one computation; None for one per core.
+        threads: processor threads of one computation; None for what the engine takes.
         refused: with "auto" is told of each engine that is passed over though it is installed;
             None for no one.
 

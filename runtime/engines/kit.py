@@ -9,7 +9,7 @@ from typing import Protocol
 from arnet.kernels.catalogue import POSTPROCESS, PREPROCESS
 from arnet.kernels.launch import Prepared
 from arnet.runtime.bundle import Manifest
-from arnet.runtime.device import Driver
+from arnet.runtime.device import Driver, Memory
 from arnet.runtime.device.tensor import DeviceTensor
 
 
@@ -18,8 +18,8 @@ class Context(Protocol):
 
     outputs: dict[str, tuple[int, ...]]
 
-    def bind(self, addresses: Mapping[str, int]) -> None:
-        """Say where the tensors are."""
+    def bind(self, addresses: Mapping[str, int], scratch: Memory) -> None:
+        """Say where the tensors are, and what it computes in."""
         ...
 
     def freeze(self) -> None:
@@ -28,6 +28,10 @@ class Context(Protocol):
 
     def enqueue(self, stream: int) -> None:
         """Put it into a stream."""
+        ...
+
+    def release(self) -> None:
+        """Give it back; it is not running."""
         ...
 
 
@@ -40,12 +44,14 @@ class Kit:
         manifest: of the bundle.
         context: makes a context of a stage for shapes of its inputs.
         graphs: whether queries become CUDA graphs.
+        scratch: bytes that the stages compute in, one after the other.
     """
 
     driver: Driver
     manifest: Manifest
     context: Callable[[str, Mapping[str, tuple[int, ...]]], Context]
     graphs: bool
+    scratch: int
 
     def preprocess(self, height: int, width: int) -> Prepared:
         """The launch that makes pixels of a photograph."""

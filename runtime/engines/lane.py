@@ -21,7 +21,7 @@ from arnet.runtime.device.captured_work import CapturedWork
 from arnet.runtime.device.marks import Marks
 from arnet.runtime.device.tensor import ALIGNMENT, DeviceTensor
 from arnet.runtime.engines.engine import QueryAnswer
-from arnet.runtime.engines.kit import Kit
+from arnet.runtime.engines.kit import Context, Kit
 from arnet.runtime.tensors import sigmoid
 
 Call = Mapping[str, DeviceTensor]
@@ -51,7 +51,8 @@ class Lane:
         self.stream = kit.driver.stream()
         self._begun, self._done = kit.driver.event(timed=True), kit.driver.event(timed=True)
         self.marks = None if kit.graphs else Marks(kit.driver, self.stream)
-        self._enqueue: list[tuple[str, Callable[[], None]]] = []
+        self._stages: list[tuple[str, Context]] = []
+        self._scratch = kit.driver.allocate(kit.scratch)
         self._sizes: OrderedDict[tuple[int, int, bool], Query] = OrderedDict()
         self._last: Query | None = None
         pixels = next(t for t in kit.manifest.stages["preprocess"].outputs if t.name == "pixels")
@@ -99,8 +100,8 @@ class Lane:
 
     def enqueue(self) -> None:
         """Put the stages into the stream."""
-        for stage, enqueue in self._enqueue:
-            enqueue()
+        for stage, context in self._stages:
+            context.enqueue(self.stream.handle)
             self.mark(stage)
 
     def mark(self, part: str) -> None:
@@ -114,7 +115,9 @@ class Lane:
         self._last = None
         while self._sizes:
             self._sizes.popitem()[1].close()
-        self._enqueue.clear()  # contexts go before what they have the addresses of
+        for _, context in self._stages:
+            context.release()
+        self._stages.clear()
         self.decoded.clear()
         self._between.clear()
 
@@ -129,9 +132,10 @@ class Lane:
             )
             for tensor in info.outputs
         }
-        context.bind({name: tensor.address for name, tensor in (inputs | outputs).items()})
+        places = {name: tensor.address for name, tensor in (inputs | outputs).items()}
+        context.bind(places, self._scratch)
         context.freeze()
-        self._enqueue.append((stage, partial(context.enqueue, self.stream.handle)))
+        self._stages.append((stage, context))
         return outputs
 
 

@@ -71,7 +71,7 @@ class OnnxEngine:
         Args:
             bundle: what to run.
             provider: name of ONNX Runtime's execution provider.
-            threads: of one computation; None for one per core.
+            threads: of one computation; None for one per core, at most 16.
 
         Raises:
             EngineError: if the provider is not the one that computes.

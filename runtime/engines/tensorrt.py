@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arnet.runtime.bundle import Bundle, PlanSet
-from arnet.runtime.device import Driver, open_driver
+from arnet.runtime.device import Driver, Memory, open_driver
+from arnet.runtime.device.graphs import graphs_are_on
 from arnet.runtime.device.tensor import DeviceTensor
 from arnet.runtime.engines.engine import Value, check_feeds
 from arnet.runtime.engines.kit import Context, Kit
@@ -20,12 +20,6 @@ from arnet.runtime.engines.pipeline import Form, Guard, Pending, Pipeline, form_
 from arnet.runtime.engines.plan_choice import Found, choose
 from arnet.runtime.engines.plans import FixedContext, Plan, TensorRt
 from arnet.runtime.errors import AbsentEngineError, EngineError
-
-GRAPHS = "ARNET_GRAPHS"
-"""Environment variable: "off" enqueues every query anew in place of launching its graph."""
-
-_CONTEXTS = 16
-"""Execution contexts that are kept, one per stage and shapes, where no query owns them."""
 
 _PIPELINES = 2
 """Forms of support states (shots, classes) whose queries stay captured."""
@@ -59,8 +53,7 @@ def open_tensorrt(bundle: Bundle, threads: int | None = None) -> TensorRtEngine:
     driver = open_driver()
     found = Found(library.version, driver.gpu, driver.capability)
     plans = choose(manifest.plans, found, command)
-    graphs = os.environ.get(GRAPHS, "on") != "off"
-    return TensorRtEngine(bundle, plans, library, driver, graphs)
+    return TensorRtEngine(bundle, plans, library, driver, graphs_are_on())
 
 
 class TensorRtEngine:
@@ -110,9 +103,11 @@ class TensorRtEngine:
                 )
                 for name, plan in plans.stages.items()
             }
-        self._contexts: OrderedDict[Any, FixedContext] = OrderedDict()
+            scratch = max(plan.scratch for plan in self._plans.values())
+            self._scratch: Memory | None = driver.allocate(scratch)
+        self._contexts: dict[Any, FixedContext] = {}
         self._pipelines: OrderedDict[Form, Pipeline] = OrderedDict()
-        self._kit = Kit(driver, manifest, self._new_context, graphs)
+        self._kit = Kit(driver, manifest, self._new_context, graphs, scratch)
 
     def upload(self, array: NDArray[Any]) -> Value:
         """See ``Engine.upload``."""
@@ -183,7 +178,10 @@ class TensorRtEngine:
                 self._pipelines.popitem()[1].close()
             self._stream.synchronise()
             self._contexts.clear()
+            for plan in self._plans.values():
+                plan.close()
             self._plans.clear()
+            self._scratch = None
 
     def _new_context(self, stage: str, shapes: Mapping[str, tuple[int, ...]]) -> Context:
         plan: Plan = self._plans[stage]
@@ -192,12 +190,8 @@ class TensorRtEngine:
     def _planned(self, stage: str, feeds: Mapping[str, DeviceTensor]) -> dict[str, Value]:
         key = (stage, tuple((name, tensor.shape) for name, tensor in sorted(feeds.items())))
         if key not in self._contexts:
-            while len(self._contexts) >= _CONTEXTS:
-                self._stream.synchronise()  # the oldest may still be running
-                self._contexts.popitem(last=False)
             shapes = {name: tensor.shape for name, tensor in feeds.items()}
             self._contexts[key] = self._plans[stage].context(shapes)
-        self._contexts.move_to_end(key)
         context = self._contexts[key]
         outputs = {
             tensor.name: DeviceTensor.empty(
@@ -205,7 +199,9 @@ class TensorRtEngine:
             )
             for tensor in self._manifest.stages[stage].outputs
         }
-        context.bind({name: tensor.address for name, tensor in {**feeds, **outputs}.items()})
+        places = {name: tensor.address for name, tensor in {**feeds, **outputs}.items()}
+        assert self._scratch is not None, "it was closed"
+        context.bind(places, self._scratch)
         context.enqueue(self._stream.handle)
         return outputs
 

@@ -1,8 +1,9 @@
 """Videos: read, segmented and written one frame at a time.
 
-What the overlay keeps of the video: its upright size, the time stamps of its frames, also where
-the rate varies, and its sound, copied as it is where MP4 takes it. Subtitles and further tracks
-are left out. Needs PyAV (``pip install '.[video]'``), imported when the first video is opened.
+What the overlay keeps of the video: its upright size, the shape of its pixels, the time stamps of
+its frames, also where the rate varies, and its sound, copied as it is where MP4 takes it. Subtitles
+and further tracks are left out. Needs PyAV (``pip install '.[video]'``), imported when the first
+video is opened.
 """
 
 from __future__ import annotations

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from arnet.runtime.drawing import draw_classes
+from arnet.runtime.files import atomic_write
 from arnet.runtime.inference import Learned, write_learned_results
-from arnet.runtime.output import atomic_write
-from arnet.runtime.output_folder import check_out
-from arnet.runtime.pictures import save_mask
-from arnet.runtime.results import VideoResult
+from arnet.runtime.outputs.drawing import draw_classes
+from arnet.runtime.outputs.folder import check_out
+from arnet.runtime.outputs.pictures import save_mask
+from arnet.runtime.outputs.results import VideoResult
 from arnet.runtime.segmentation import FewShotSegmenter, State, check_classes
 from arnet.runtime.streams import LabelMap, label_maps
 from arnet.runtime.video.reader import Frame, VideoReader
@@ -72,7 +72,9 @@ def segment_video(
         size = first.drawn.shape[0], first.drawn.shape[1]
         with (
             atomic_write(out) as temporary,
-            VideoWriter(temporary, size, reader.rate, reader.time_base, sound=path) as writer,
+            VideoWriter(
+                temporary, size, reader.rate, reader.time_base, path, reader.aspect, out
+            ) as writer,
         ):
             for overlay in chain([first], overlays):
                 writer.write(overlay.drawn, overlay.time)
@@ -93,6 +95,7 @@ def segment_video(
         dict(zip(states, zip(*areas, strict=True), strict=True)),
         {part: spent / len(times) for part, spent in seconds.items()},
         (*reader.damage, *([writer.left_out] if writer.left_out else [])),
+        masks,
     )
 
 
@@ -133,10 +136,10 @@ def _overlay(frame: Frame, found: LabelMap, names: list[str]) -> _Overlay:
 
 
 def _remove_from(masks: Path, number: int) -> None:
-    """Remove the masks of frames from a number on."""
-    for path in masks.glob("*.png"):
-        if path.stem.isdecimal() and int(path.stem) >= number:
-            path.unlink()
+    """Remove the masks that a longer video left, and nothing else: they have no gap."""
+    while (path := masks / f"{number:05}.png").is_file():
+        path.unlink()
+        number += 1
 
 
 def infer_video(

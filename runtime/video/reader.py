@@ -48,6 +48,8 @@ class VideoReader:
         rate: mean frames per second.
         time_base: the unit of its time stamps, in seconds.
         length: number of frames to expect, None where the file does not say.
+        aspect: width of a pixel to its height, as the frames are to be shown: not 1 where the
+            video is anamorphic; of the upright picture once the first frame was read.
         damage: what could not be read, a sentence each; complete once all frames were read.
     """
 
@@ -71,6 +73,7 @@ class VideoReader:
         self._promised = promised_seconds(self._container, self._stream)
         self.rate = self._stream.average_rate or self._stream.guessed_rate or Fraction(25)
         self.time_base = self._stream.time_base or 1 / self.rate
+        self.aspect = self._stream.sample_aspect_ratio or Fraction(1)
         self.length = self._stream.frames or round((self._promised or 0) * self.rate) or None
 
     def __enter__(self) -> Self:
@@ -92,10 +95,13 @@ class VideoReader:
         for decoded in self._decoded():
             # A file of bare pictures has no time stamps.
             time = time + 1 / self.rate if decoded.pts is None else self._time(decoded)
-            size = size or (decoded.width, decoded.height)
+            quarters = round(decoded.rotation / 90)
+            if size is None:
+                size = decoded.width, decoded.height
+                self.aspect = 1 / self.aspect if quarters % 2 else self.aspect
             pixels = decoded.to_ndarray(format="rgb24", width=size[0], height=size[1])
             # The rotation is counterclockwise, as NumPy's.
-            upright = np.rot90(pixels, round(decoded.rotation / 90))
+            upright = np.rot90(pixels, quarters)
             yield Frame(np.ascontiguousarray(upright), time)
         if size is None:
             raise ImageError(

@@ -35,6 +35,8 @@ class VideoWriter:
         rate: Fraction,
         time_base: Fraction,
         sound: Path | None = None,
+        aspect: Fraction = Fraction(1),
+        name: Path | None = None,
     ) -> None:
         """Create the file.
 
@@ -45,13 +47,15 @@ class VideoWriter:
             rate: mean frames per second.
             time_base: the unit of the time stamps, in seconds.
             sound: a video whose sound is copied.
+            aspect: width of a pixel to its height, as players are to show it.
+            name: what errors call the file, where it is written under another name at first.
 
         Raises:
             OutputError: the file cannot be created.
             MissingDependencyError: PyAV is not installed.
         """
         av = pyav()
-        self._path = path
+        self._name = name or path
         self._last = -1
         encoder = next(name for name in ENCODERS if name in av.codecs_available)
         too_fine = encoder == "mpeg4" and time_base < COARSE
@@ -66,6 +70,7 @@ class VideoWriter:
             stream.height, stream.width = (side + side % 2 for side in size)
             stream.pix_fmt = "yuv420p"
             stream.time_base = stream.codec_context.time_base = self._time_base
+            stream.codec_context.sample_aspect_ratio = aspect
             stream.codec_context.colorspace = av.video.reformatter.Colorspace.ITU709
             self._stream = stream
         self._sound = None if sound is None else Sound(sound, self._container)
@@ -122,6 +127,6 @@ class VideoWriter:
             yield
         except pyav().FFmpegError as error:
             raise OutputError(
-                f"{self._path} could not be written: {error.strerror}.",
+                f"{self._name} could not be written: {error.strerror}.",
                 "Check that the folder can be written to and that the disk has space.",
             ) from error

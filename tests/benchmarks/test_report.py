@@ -115,14 +115,27 @@ def test_a_number_is_on_the_side_of_its_target_that_the_verdict_says(
     assert f"| {text} ms |" in line(row, {"value": value, "passed": passed})
 
 
-def test_a_step_that_ended_before_a_row_explains_it() -> None:
+def test_a_step_that_was_stopped_before_a_row_has_not_run_it() -> None:
     given = results(query__device={"value": 0.5, "passed": True, "detail": ""})
     given["steps"]["query"] |= {"status": "stopped", "error": "stopped after 110 s"}
     assert found(given, "query/device")["value"] == 0.5
-    assert found(given, "query/host") == {"error": "stopped after 110 s"}
+    assert found(given, "query/host") == {"skipped": "stopped after 110 s"}
     text = page(given)
-    assert "| host to host, fp16 | ≤ 1.5 ms | failed | no | stopped after 110 s |" in text
+    assert "| host to host, fp16 | ≤ 1.5 ms | not yet run |  | stopped after 110 s |" in text
     assert "| query | stopped: stopped after 110 s | 1 |" in text
+
+
+def test_a_step_that_failed_before_a_row_failed_it() -> None:
+    given = results(query__device={"value": 0.5, "passed": True, "detail": ""})
+    given["steps"]["query"] |= {"status": "failed", "error": "ended by signal 11"}
+    assert found(given, "query/host") == {"error": "ended by signal 11"}
+
+
+def test_a_row_that_another_step_had_found_is_still_shown() -> None:
+    row = {"value": 3, "passed": True, "detail": ""}
+    given = results(query__device={"value": 0.5, "passed": True, "detail": ""})
+    given["steps"]["query"]["rows"]["tests/plans"] = row
+    assert ROWS["tests/plans"].step != "query" and found(given, "tests/plans") == row
 
 
 def test_it_is_written_to_docs_unless_it_is_a_rehearsal(tmp_path: Path) -> None:

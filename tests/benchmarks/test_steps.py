@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
+from arnet.runtime.streams import LabelMap
+from benchmarks import gpu_tests
 from benchmarks.drive import ROOT, STEPS
 from benchmarks.models import Task
 from benchmarks.query import agreement, check
 from benchmarks.recorder import Recorder
 from benchmarks.rows import GPU_TESTS, KERNELS, ROWS
 
-NOT_HERE = {"tests", "sanitizer", "tensorrt"}
+NOT_HERE = {"tests", "sanitizer", "tensorrt", "plan-tests"}
 ON_A_GPU = {"loop/allocations", "loop/memory"}
 """Rows that only a GPU's allocator gives."""
 
@@ -58,53 +63,118 @@ def test_without_a_gpu_a_step_says_so() -> None:
             importlib.import_module(STEPS[name].module).work(Recorder(None))
 
 
-def test_without_tensorrt_its_rows_say_so() -> None:
-    if importlib.util.find_spec("tensorrt") is not None:
-        pytest.skip("TensorRT is installed")
+@pytest.mark.parametrize(
+    ("absent", "name"), [("tensorrt", "TensorRT"), ("onnxruntime", "onnxruntime")]
+)
+def test_without_what_plans_need_their_rows_say_so(absent: str, name: str, monkeypatch) -> None:
+    def find_spec(module: str) -> bool | None:
+        return None if module == absent else True
+
+    monkeypatch.setattr(importlib.util, "find_spec", find_spec)
     recorder = Recorder(None)
     importlib.import_module(STEPS["tensorrt"].module).work(recorder)
-    assert {row["skipped"] for row in recorder.rows.values()} == {"TensorRT is not installed"}
+    assert {row["skipped"] for row in recorder.rows.values()} == {f"{name} is not installed"}
     assert recorder.rows.keys() == {name for name, row in ROWS.items() if row.step == "tensorrt"}
+
+
+def test_the_query_over_plans_is_timed_with_the_label_map_alone(monkeypatch) -> None:
+    from benchmarks import plans
+
+    class Stub:
+        asked = 0
+
+        def learn(self, images, masks):
+            return "state"
+
+        def label(self, images, states):
+            assert states == {"object": "state"}
+            for image in images:
+                self.asked += 1
+                yield LabelMap(image, {}, {"query": 0.002, "enqueue": 5.0})
+
+        def close(self):
+            self.closed = True
+
+    stub, photographs = Stub(), [np.zeros((2, 2, 3), np.uint8)] * 3
+    monkeypatch.setattr(plans.Segmenter, "load", lambda bundle, engine: stub)
+    host, device = plans.query(
+        Path("bundle"), SimpleNamespace(images=[], masks=[], queries=photographs)
+    )
+    assert device == pytest.approx(2) and 0 < host < 100
+    assert stub.asked == plans.REPEATS + 10 and stub.closed
 
 
 # The tests marked gpu.
 
 
-def test_without_a_gpu_every_test_of_one_says_so() -> None:
+def test_without_a_gpu_a_test_of_one_says_so(monkeypatch) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
+    some = {name: GPU_TESTS[name] for name in ("torch", "plans")}  # each takes a process
+    monkeypatch.setattr(gpu_tests, "GPU_TESTS", some)
     recorder = Recorder(None)
-    importlib.import_module(STEPS["tests"].module).work(recorder)
-    assert recorder.rows.keys() == {f"tests/{name}" for name in GPU_TESTS}
-    reasons = {name: row.get("skipped", row) for name, row in recorder.rows.items()}
-    assert reasons["tests/torch"] == "torch sees no GPU"
-    assert all("GPU" in reason or "CUDA" in reason for reason in reasons.values()), reasons
+    for step in ("tests", "plan-tests"):
+        importlib.import_module(STEPS[step].module).work(recorder)
+    assert recorder.rows.keys() == {"tests/torch", "tests/plans"}
+    assert recorder.rows["tests/torch"]["skipped"] == "torch sees no GPU"
+    assert "GPU" in recorder.rows["tests/plans"]["skipped"]
 
 
-def test_what_pytest_reports_is_told_file_by_file(tmp_path: Path) -> None:
-    from benchmarks.gpu_tests import tell
+ENDINGS = ["", "", "<skipped message='why'/>", "<failure/>", "<error/>"]
 
-    files = [file for file, _ in GPU_TESTS.values()]
-    endings = ["", "", "<skipped message='why'/>", "<failure/>", "<error/>"]
-    cases = "".join(
-        f"<testcase file='{file}' name='t{number}'>{ending}</testcase>"
-        for file, numbers in zip(files, [(0, 1), (0, 2), (2,), (0, 3), (4,), ()], strict=True)
-        for number, ending in ((n, endings[n]) for n in numbers)
-    )
-    report = tmp_path / "report.xml"
-    report.write_text(f"<testsuites><testsuite>{cases}</testsuite></testsuites>")
+
+def write_report(path: Path, *numbers: int) -> None:
+    """As pytest does, of tests that ended in ``ENDINGS``."""
+    cases = "".join(f"<testcase name='t{n}'>{ENDINGS[n]}</testcase>" for n in numbers)
+    path.write_text(f"<testsuites><testsuite>{cases}</testsuite></testsuites>")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "expected"),
+    [
+        ((0, 1), {"value": 2, "passed": True, "detail": ""}),
+        ((0, 2), {"value": 1, "passed": True, "detail": "1 skipped"}),
+        ((2,), {"value": None, "passed": None, "skipped": "why"}),
+        ((0, 3), {"value": 1, "passed": False, "detail": "1 failed; first: t3"}),
+        ((4,), {"value": 0, "passed": False, "detail": "1 failed; first: t4"}),
+        ((), {"value": 0, "passed": False, "detail": "it has no tests"}),
+    ],
+    ids=str,
+)
+def test_what_pytest_reports_is_told(numbers, expected, tmp_path: Path) -> None:
+    write_report(tmp_path / "report.xml", *numbers)
     recorder = Recorder(None)
-    tell(recorder, report)
-    found = [[row["value"], row["passed"], row.get("detail")] for row in recorder.rows.values()]
-    assert found == [
-        [2, True, ""],
-        [1, True, "1 skipped"],
-        [None, None, None],
-        [1, False, "1 failed; first: t3"],
-        [0, False, "1 failed; first: t4"],
-        [0, False, "it was not read"],
-    ]
-    assert recorder.rows["tests/torch-kernels"]["skipped"] == "why"
+    gpu_tests.tell(recorder, "tests/torch", tmp_path / "report.xml")
+    assert recorder.rows == {"tests/torch": expected}
+
+
+def test_a_file_of_tests_that_takes_too_long_loses_nothing_of_those_before(
+    tmp_path: Path, monkeypatch
+) -> None:
+    def run(file: str, report: Path) -> None:
+        if file == GPU_TESTS["onnx-cuda"][0]:
+            raise KeyboardInterrupt  # so it is stopped
+        write_report(report, *((0, 3) if file == GPU_TESTS["torch"][0] else (0, 1)))
+
+    monkeypatch.setattr(gpu_tests, "run", run)
+    with pytest.raises(KeyboardInterrupt):
+        gpu_tests.work(Recorder(tmp_path / "rows.json"))
+    rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
+    passed = {name: row["passed"] for name, row in rows.items()}
+    assert passed == {"tests/kernels": True, "tests/torch": False, "tests/torch-kernels": True}
+
+
+def test_what_pytest_cannot_run_is_told_and_the_other_files_are_run(monkeypatch) -> None:
+    def run(file: str, report: Path) -> None:
+        if file == GPU_TESTS["kernels"][0]:
+            raise RuntimeError("no pytest")
+        write_report(report, 0)
+
+    monkeypatch.setattr(gpu_tests, "run", run)
+    recorder = Recorder(None)
+    gpu_tests.work(recorder)
+    assert recorder.rows["tests/kernels"]["error"] == "RuntimeError: no pytest"
+    assert recorder.rows["tests/drivers"]["passed"] and "tests/plans" not in recorder.rows
 
 
 def test_every_test_of_a_gpu_has_its_row() -> None:
@@ -265,8 +335,6 @@ print(json.dumps(config_to_dict(load_checkpoint(CHECKPOINT).config)))
 
 
 def test_without_pydantic_a_checkpoint_says_the_same() -> None:
-    import json
-
     from arnet.checkpoint import load_checkpoint
     from arnet.config_file import config_to_dict
     from benchmarks.models import CHECKPOINT

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from safetensors.torch import save_file
 from arnet.checkpoint import save_checkpoint
 from arnet.cli import main
 from arnet.config import Config
-from arnet.config_file import config_from_dict
+from arnet.config_file import config_from_dict, config_to_dict
 from arnet.modeling import ARNet
 
 
@@ -232,3 +234,32 @@ def train_fails(fails: Callable[..., str], data: Path, tmp_path: Path) -> Callab
         return message
 
     return train_fails
+
+
+@pytest.fixture
+def trained(tiny_config: Config, tmp_path: Path) -> Path:
+    """A checkpoint of a training on a plain folder with no class held out."""
+    tree = config_to_dict(tiny_config)
+    tree["data"] |= {"kind": "folder", "fold": None}
+    path = tmp_path / "trained.safetensors"
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        save_checkpoint(path, ARNet(tiny_config.model), config_from_dict(tree), {"iteration": 7})
+    return path
+
+
+@pytest.fixture
+def evaluate(
+    run, trained: Path, data: Path, tmp_path: Path
+) -> Callable[..., tuple[str, dict[str, Any]]]:
+    """Runs ``arnet eval`` on few episodes; returns what it printed and the JSON it wrote."""
+
+    def evaluate(*options: object) -> tuple[str, dict[str, Any]]:
+        arguments = ["--checkpoint", trained, "--data", data, "--episodes", 4, "--seeds", 2]
+        finished = run("eval", *arguments, "--json", tmp_path / "result.json", *options)
+        assert finished.code == 0, finished.err
+        # No progress bar where there is no terminal, but lines.
+        assert all(line.startswith(("cached ", "scored ")) for line in finished.err.splitlines())
+        return finished.out, json.loads((tmp_path / "result.json").read_text())
+
+    return evaluate

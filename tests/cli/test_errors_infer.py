@@ -48,7 +48,8 @@ def test_photographs_that_are_all_bad_leave_nothing_behind(
     folder.mkdir()
     for name in ("a.png", "b.png"):
         (folder / name).write_bytes(query.read_bytes()[:-30])
-    assert f"error: {folder / 'a.png'} is damaged" in infer_fails(query=folder)
+    message = infer_fails(query=folder)
+    assert f"error: none of 2 photographs could be read: {folder / 'a.png'} is damaged" in message
 
 
 def test_a_folder_without_photographs_is_no_query(infer_fails: Fails, tmp_path: Path) -> None:
@@ -67,11 +68,16 @@ def test_two_photographs_that_would_share_a_mask_are_refused(
     message = infer_fails(query=folder)
     assert "would both write a_mask.png" in message
     assert f"--query '{folder}/*.jpg'" in message  # beside masks, that is what is meant
-    (folder / "b").mkdir()
-    (folder / "a.png").rename(folder / "b" / "a.jpg")
+    for name in ("b", "c[1]"):
+        (folder / name).mkdir()
+        shutil.copy(folder / "a.jpg", folder / name / "a.jpg")
+    (folder / "a.png").unlink()
     message = infer_fails("--query", folder / "b", query=folder)
-    assert "segment them in two runs" in message
-    assert f"or both by one pattern: --query '{folder}/**/*.jpg'" in message
+    assert "segment them in two runs" in message and "pattern" not in message
+    message = infer_fails("--query", folder / "b", query=folder / "c[1]")
+    assert f"or both by one pattern, which keeps their folders: --query '{folder}/*/*.jpg'" in (
+        message
+    )
 
 
 def test_a_pattern_that_the_shell_expanded_is_to_be_quoted(

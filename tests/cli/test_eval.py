@@ -3,45 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
+from PIL import Image
 
 from arnet.checkpoint import load_checkpoint, save_checkpoint
-from arnet.config import Config
 from arnet.config_file import config_from_dict, config_to_dict
 from arnet.modeling import ARNet
 
 Evaluate = Callable[..., Any]
-
-
-@pytest.fixture
-def trained(tiny_config: Config, tmp_path: Path) -> Path:
-    """A checkpoint of a training on a plain folder with no class held out."""
-    tree = config_to_dict(tiny_config)
-    tree["data"] |= {"kind": "folder", "fold": None}
-    path = tmp_path / "trained.safetensors"
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        save_checkpoint(path, ARNet(tiny_config.model), config_from_dict(tree), {"iteration": 7})
-    return path
-
-
-@pytest.fixture
-def evaluate(run, trained: Path, data: Path, tmp_path: Path) -> Evaluate:
-    """Runs ``arnet eval`` on few episodes; returns what it printed and the JSON it wrote."""
-
-    def evaluate(*options: object) -> tuple[str, dict[str, Any]]:
-        arguments = ["--checkpoint", trained, "--data", data, "--episodes", 4, "--seeds", 2]
-        finished = run("eval", *arguments, "--json", tmp_path / "result.json", *options)
-        assert finished.code == 0, finished.err
-        assert finished.err == ""  # no progress bar where there is no terminal
-        return finished.out, json.loads((tmp_path / "result.json").read_text())
-
-    return evaluate
 
 
 def test_a_table_a_json_file_and_the_next_command(
@@ -92,6 +66,40 @@ def test_the_json_holds_what_is_needed_to_repeat_it(evaluate: Evaluate) -> None:
     assert result["trained"] == {"iteration": 7}
     assert len(result["checkpoint_sha256"]) == 64
     assert 0 <= result["scores"]["q2"]["binary_iou"]["mean"] <= 100
+
+
+@pytest.fixture
+def voc(data: Path, tmp_path: Path) -> Path:
+    """The photographs as PASCAL VOC without SBD: an aeroplane or a bicycle in each."""
+    folder = tmp_path / "VOCdevkit" / "VOC2012"
+    for name in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
+        (folder / name).mkdir(parents=True)
+    for path in sorted((data / "images").iterdir()):
+        Image.open(path).save(folder / "JPEGImages" / f"{path.stem}.jpg")
+        shutil.copy(data / "masks" / path.name, folder / "SegmentationClass")
+    names = "".join(f"{number:02}\n" for number in range(20))
+    (folder / "ImageSets" / "Segmentation" / "val.txt").write_text(names)
+    return tmp_path
+
+
+def test_pascal_without_the_masks_of_sbd_can_be_evaluated(
+    run, fails: Callable[..., str], checkpoint: Path, voc: Path
+) -> None:
+    """The checkpoint's own configuration asks for them."""
+    options = ("--checkpoint", checkpoint, "--data", voc, "--episodes", 2, "--seeds", 1)
+    assert "masks of val.txt are missing" in fails("eval", *options)
+    finished = run("eval", *options, "data.annotations=voc")
+    assert finished.code == 0, finished.err
+    assert "pascal fold 0 val" in finished.out and "aeroplane" in finished.out
+    assert "not about the data" in fails("eval", *options, "model.fusion=mask")
+
+
+def test_classes_are_named_by_several_options_and_may_have_commas(
+    evaluate: Evaluate, data: Path
+) -> None:
+    (data / "classes.txt").write_text("disc, full\nring [thin]\n")
+    _, result = evaluate("--classes", "ring [thin]", "--classes", "disc, full")
+    assert list(result["pairs"]) == ["ring [thin]", "disc, full"]
 
 
 def test_another_size_is_another_evaluation(evaluate: Evaluate) -> None:
@@ -216,9 +224,9 @@ def example_result(*classes: str) -> dict[str, Any]:
 
 
 def test_the_paper_stands_beside_the_pascal_figures(capsys: pytest.CaptureFixture[str]) -> None:
-    from arnet.cli.evaluate import _show
+    from arnet.cli.eval_output import show
 
-    _show(example_result("dog", "horse"))
+    show(example_result("dog", "horse"))
     _, header, mean, binary, dog, horse, legend, note = capsys.readouterr().out.splitlines()
     assert header.split() == ["images", "q2", "paper"] and "four splits" in legend
     assert note == "note: a part of the benchmark"
@@ -228,9 +236,9 @@ def test_the_paper_stands_beside_the_pascal_figures(capsys: pytest.CaptureFixtur
 
 
 def test_names_of_classes_are_told_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
-    from arnet.cli.evaluate import _show
+    from arnet.cli.eval_output import show
 
-    _show(example_result("switch [/on]", "[off]"))
+    show(example_result("switch [/on]", "[off]"))
     lines = capsys.readouterr().out.splitlines()
     assert lines[4].split()[:3] == ["switch", "[/on]", "60"]
     assert lines[5].split()[:2] == ["[off]", "60"]
@@ -239,7 +247,7 @@ def test_names_of_classes_are_told_as_they_are(capsys: pytest.CaptureFixture[str
 def test_a_failure_of_the_display_loses_no_evaluation(
     run, trained: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from arnet.cli import evaluate
+    from arnet.cli import eval_output
     from arnet.evaluation import report
 
     def fail(_: object) -> None:
@@ -247,7 +255,7 @@ def test_a_failure_of_the_display_loses_no_evaluation(
 
     result = example_result("dog", "horse")
     monkeypatch.setattr(report, "run", lambda *_: result)
-    monkeypatch.setattr(evaluate, "_show", fail)
+    monkeypatch.setattr(eval_output, "show", fail)
     options = ("--checkpoint", trained, "--data", data, "--json", tmp_path / "result.json")
     with pytest.raises(RuntimeError, match="display"):
         run("eval", *options)

@@ -34,7 +34,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
         return TOOLS
 
     def export_bundle(checkpoint, name, out, episodes, source, options, told, tools):
-        asked.update(options=options, tools=tools)
+        asked.update(options=options, tools=tools, episodes=episodes)
         told("decode: Tactics", 1, 20)
         raise BuildError("TensorRT refused to build the plan", "try another")
 
@@ -80,6 +80,15 @@ def test_what_is_asked_for_is_passed_on(
         )
 
 
+@pytest.mark.parametrize(("words", "shots"), [([], 4), (["--max-shots", 3], 3)], ids=str)
+def test_the_gate_gives_plans_no_more_shots_than_they_take(
+    fails, asked, examples: Path, tmp_path: Path, words, shots
+) -> None:
+    common = ["--checkpoint", "arnet-r18", "--support", examples / "horse", "--engine", "fp16"]
+    fails("export", *common, "--out", tmp_path / "bundle", *words)
+    assert {len(episode.images) for episode in asked["episodes"]} == {shots}
+
+
 @pytest.mark.parametrize(
     "option",
     [
@@ -117,13 +126,15 @@ def test_parity_runs_the_plans_where_there_are_any(
         manifest,
         checkpoint=CheckpointInfo(checkpoint.name, digest),
         files={**manifest.files, "decode.sm90.plan": plan},
-        plans=(PLANS,) if with_plans else (),
+        plans=(PLANS, replace(PLANS, shots=(1, 2, 2))) if with_plans else (),
     )
     (folder / "manifest.json").write_bytes(manifest.to_json())
 
     def judge(*arguments):
-        raise BuildError(f"judged with {arguments[-1]}", "nothing")
+        shots = max(len(episode.images) for episode in arguments[3])
+        raise BuildError(f"judged with {arguments[-1]}, {shots} shots", "nothing")
 
     monkeypatch.setattr(exporter, "judge", judge)
     given = ["--checkpoint", checkpoint, "--support", examples / "horse", *words]
-    assert f"judged with {engine}\n" in fails("parity", folder, *given)
+    shots = 2 if with_plans else 4  # as many as the plans of either set take
+    assert f"judged with {engine}, {shots} shots\n" in fails("parity", folder, *given)

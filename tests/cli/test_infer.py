@@ -283,3 +283,18 @@ def test_results_never_lie_among_the_photographs(
     said = fails("infer", *arguments, "--query", tmp_path / "queries", "--out", out)
     assert "among the photographs" in said
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("shots", [8, 9])
+def test_supports_that_the_fusion_does_not_see_are_told(
+    infer: Infer, support: Path, query: Path, tmp_path: Path, shots: int
+) -> None:
+    """Of nine supports one had no part in the vector that refines, in silence."""
+    for number in range(1, shots):
+        shutil.copy(support / "a.png", support / f"b{number}.png")
+        shutil.copy(support / "a_mask.png", support / f"b{number}_mask.png")
+    said = infer(support, query).out
+    assert ("is fused from the last 8 of them" in said) == (shots == 9)
+    assert ("note: support has 9 supports" in said) == (shots == 9)
+    found = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert found["model"]["fused_shots"] == 8

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +13,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
-from arnet.runtime.results import Result, Segment
+from arnet.cli import console
+from arnet.runtime import decoding
+from arnet.runtime.outputs.results import Result, Segment
+from arnet.segmenter import TorchSegmenter
 
 Infer = Callable[..., Any]
 
@@ -179,6 +183,55 @@ def test_every_kind_of_photograph_is_segmented(
         assert Image.open(tmp_path / "out" / name).size == image.size
 
 
+def test_what_was_found_teaches_the_next_run(
+    infer: Infer, support: Path, query: Path, tmp_path: Path
+) -> None:
+    infer(support, query, "--coco")
+    first = read(tmp_path / "out" / f"{query.stem}_mask.png")
+    learned = tmp_path / "learned"
+    learned.mkdir()
+    shutil.copy(query, learned)
+    shutil.copy(tmp_path / "out" / "annotations.json", learned)
+    said = infer(learned, query).out
+    assert "support: 1 support\n" in said  # the class has kept its name
+    second = read(tmp_path / "out" / f"{query.stem}_mask.png")
+    assert ((first > 0) & (second > 0)).sum() > 0.8 * (first > 0).sum() > 0
+
+
+def test_a_cutout_keeps_what_the_colours_mean(
+    infer: Infer, support: Path, photograph: np.ndarray, tmp_path: Path
+) -> None:
+    """Telephones and cameras do not all write sRGB."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    path = tmp_path / "wide.png"
+    Image.fromarray(photograph).save(path, icc_profile=profile)
+    infer(support, path, "--cutout")
+    with Image.open(tmp_path / "out" / "wide_cutout.png") as cut:
+        assert cut.info["icc_profile"] == profile
+
+
+def test_a_photograph_of_a_telephone_is_segmented(
+    infer: Infer, support: Path, photograph: np.ndarray, tmp_path: Path
+) -> None:
+    heif = pytest.importorskip("pillow_heif", reason="pip install '.[heic]'")
+    path = tmp_path / "IMG_1.HEIC"
+    heif.from_pillow(Image.fromarray(photograph)).save(path, quality=100)
+    infer(support, path)
+    assert read(tmp_path / "out" / "IMG_1_mask.png").any()
+
+
+def test_one_that_cannot_be_read_without_another_package_names_it(
+    fails: Callable[..., str], support: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    decoding._with_heif.cache_clear()
+    path = tmp_path / "IMG_1.HEIC"
+    path.write_bytes(b"\0\0\0\x18ftypheic")
+    message = fails("infer", "--support", support, "--query", path, "--out", tmp_path / "out")
+    decoding._with_heif.cache_clear()
+    assert "pip install '.[heic]' reads this format" in message
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_a_photograph_of_100_megapixels_is_segmented_in_bounded_time(
@@ -222,3 +275,34 @@ def test_a_name_that_is_no_utf8_is_told_with_an_escape(
     assert finished.out.splitlines()[-1].endswith(r"caf\udce9_overlay.png'")
     found = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))
     assert [entry["path"] for entry in found["results"]] == [str(path)]
+
+
+def test_a_log_file_is_told_how_far_it_is_and_what_a_stopped_run_wrote(
+    run: Callable[..., Any],
+    checkpoint: Path,
+    support: Path,
+    query: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = tmp_path / "queries"
+    folder.mkdir()
+    for name in ("a", "b", "c"):
+        shutil.copy(query, folder / f"{name}.png")
+    segment, asked = TorchSegmenter.segment, []
+
+    def stopped(self: TorchSegmenter, *arguments: Any, **options: Any) -> Any:
+        asked.append(arguments)
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return segment(self, *arguments, **options)
+
+    monkeypatch.setattr(TorchSegmenter, "segment", stopped)
+    monkeypatch.setattr(console, "_QUIET", 0.0)
+    out = tmp_path / "out"
+    arguments = ["--checkpoint", checkpoint, "--support", support, "--query", folder]
+    finished = run("infer", *arguments, "--out", out)
+    assert finished.code == 130
+    assert "segmenting: 1 of 3 photographs, " in finished.err
+    assert finished.err.endswith(f"stopped: 2 of 3 photographs are in {out}\n")
+    assert len(json.loads((out / "results.json").read_text())["results"]) == 2

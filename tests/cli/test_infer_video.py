@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from fractions import Fraction
 from pathlib import Path
 
@@ -66,21 +67,39 @@ def test_the_masks_of_the_frames_are_written_where_they_are_wanted(
 ) -> None:
     masks = tmp_path / "out" / "film_masks"
     masks.mkdir(parents=True)
-    for name in ("00008.png", "123456.png", "mine.png"):  # two of a longer video, and another's
+    for name in ("00008.png", "00009.png", "2024.png", "mine.png"):  # two of a longer video
         (masks / name).write_bytes(b"")
     arguments = ["--support", support, "--video", film, "--out", tmp_path / "out"]
     finished = run("infer", "--bundle", bundle, *arguments, "--masks")
     assert finished.code == 0, finished.err
     assert "film_masks/" in finished.out
     names = sorted(path.name for path in masks.iterdir())
-    assert names == [*(f"0000{number}.png" for number in range(8)), "mine.png"]
-    found = json.loads((tmp_path / "out" / "results.json").read_text())
-    areas = found["results"][0]["segments"][0]["areas"]
+    assert names == [*(f"0000{number}.png" for number in range(8)), "2024.png", "mine.png"]
+    (result,) = json.loads((tmp_path / "out" / "results.json").read_text())["results"]
+    assert result["masks"] == "film_masks"
+    (segment,) = result["segments"]
+    areas = segment["areas"]
+    assert segment["value"] == 255
     for number, area in enumerate(areas):
         mask = np.asarray(Image.open(masks / f"{number:05}.png"))
         assert mask.shape == (40, 60) and set(np.unique(mask)) <= {0, 255}
         assert (mask > 0).sum() == area
     assert areas[0] > 0
+
+
+def test_the_masks_of_several_classes_have_the_values_that_are_listed(
+    run, bundle: Path, support: Path, film: Path, tmp_path: Path
+) -> None:
+    other = shutil.copytree(support, tmp_path / "other")
+    both = ["--support", support, "--support", other, "--video", film, "--out", tmp_path / "out"]
+    finished = run("infer", "--bundle", bundle, *both, "--masks")
+    assert finished.code == 0, finished.err
+    (result,) = json.loads((tmp_path / "out" / "results.json").read_text())["results"]
+    values = {segment["label"]: segment["value"] for segment in result["segments"]}
+    assert values == {"support": 1, "other": 2}
+    assert " value " in finished.out
+    mask = np.asarray(Image.open(tmp_path / "out" / "film_masks" / "00000.png"))
+    assert set(np.unique(mask)) == {0, 1}  # of two that are equally sure, the first
 
 
 def test_a_checkpoint_and_a_state_segment_videos_too(

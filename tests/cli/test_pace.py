@@ -38,3 +38,14 @@ def test_minutes_without_a_line_are_ended_by_one() -> None:
         if pace.due(n, 1000):
             told.append(n)
     assert told == [5, 10]
+
+
+def test_short_work_needs_no_line() -> None:
+    clock = Clock()
+    pace = Pace(clock=clock, quiet=10)
+    told = []
+    for n in range(1, 21):
+        clock.now += 1
+        if pace.due(n, 20):
+            told.append(n)
+    assert told == [10, 12, 14, 16, 18, 20]

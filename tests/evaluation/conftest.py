@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
+from arnet.checkpoint import load_checkpoint, save_checkpoint
 from arnet.data.dataset import SegmentationDataset, build_dataset
 from arnet.data.scan import AreaFilter, scan_masks
 
@@ -38,3 +40,13 @@ def painted() -> SegmentationDataset:
     source = PaintedSource(masks)
     scan = scan_masks(list(masks), source.mask, names, AreaFilter())
     return build_dataset("painted", names, masks, source, scan, split="val", novel_classes=())
+
+
+@pytest.fixture
+def checkpoint(make_model, make_config, shapes, tmp_path):
+    path, model = tmp_path / "checkpoint.safetensors", make_model()
+    with torch.no_grad():  # an untrained model that marks some pixels and not others
+        for part in (model.mpm[0].conv3, model.mpm[1].conv3, model.mrm.aspp.classify):
+            part.weight.normal_()
+    save_checkpoint(path, model, make_config(f"data.root={shapes}"), {"iteration": 9})
+    return load_checkpoint(path)

@@ -28,6 +28,15 @@ class Oracle:
         return Margins(**answer, support_labels=supports)
 
 
+class Left(Oracle):
+    """Misses what lies right of the twentieth column of a support."""
+
+    def __call__(self, episode, annotation):
+        margins = super().__call__(episode, annotation)
+        margins.s[..., 20:] = -1
+        return margins
+
+
 @pytest.fixture
 def episodes(painted):
     return EvaluationEpisodes(painted, shots=2, episodes=6)
@@ -83,11 +92,28 @@ def test_margins_of_any_size_are_brought_to_the_labels(painted):
     assert meter["q2"].foreground[1].tolist() == [inside, height * width // 2 + outside]
 
 
-def test_annotation_and_progress_are_passed_on(painted, episodes):
-    oracle, done = Oracle(painted), []
-    scores = evaluate(oracle, painted, episodes, annotation="box", progress=done.append)
+def test_annotation_is_passed_on_and_every_episode_is_told(painted, episodes):
+    oracle, told = Oracle(painted), []
+    scores = evaluate(oracle, painted, episodes, annotation="box", observe=told.append)
     assert set(oracle.asked) == {"box"}
-    assert done == [1, 2, 3, 4, 5, 6] and scores.episodes == 6
+    assert [one.number for one in told] == [0, 1, 2, 3, 4, 5] and scores.episodes == 6
+    assert [one.episode for one in told] == list(episodes)
+    assert all(one.iou == {"q2": 100} for one in told)
+
+
+def test_the_iou_of_an_episode_is_that_of_its_masks_alone(painted):
+    """Of several supports the pixels are summed, as they are over the episodes."""
+    told = []
+    asked = [Episode(1, "p0", ("p2", "p8")), Episode(2, "p1", ("p3",))]
+    found = evaluate(Left(painted, s=1), painted, asked, observe=told.append).meters
+    areas = {n: (binary_mask(painted.mask(n), 1)[:40, :50] == 1) for n in ("p2", "p8")}
+    both = sum(100 * area[:, :20].sum() for area in areas.values())
+    assert told[0].iou == {
+        "s": pytest.approx(both / sum(area.sum() for area in areas.values())),
+        "q2": 100,
+    }
+    assert told[0].iou["s"] != told[1].iou["s"]
+    assert found["s"].per_class() == {c: told[n].iou["s"] for n, c in enumerate((1, 2))}
 
 
 def test_no_episodes_give_no_scores(painted):

@@ -9,10 +9,11 @@ from PIL import Image, ImageFilter
 from arnet.checkpoint import load_checkpoint, save_checkpoint
 from arnet.config_file import load_config
 from arnet.data import EvaluationEpisodes, open_dataset
-from arnet.evaluation import report
+from arnet.evaluation import opening, report
 from arnet.evaluation.data import data_config
 from arnet.evaluation.encoder import Encoder
 from arnet.evaluation.evaluator import evaluate
+from arnet.evaluation.opening import Request, change_model, open_evaluation
 from arnet.evaluation.predictors import ARNetPredictor, OriginalSizePredictor
 from arnet.evaluation.protocols import PROTOCOLS, get_protocol
 from arnet.evaluation.reference import OFFICIAL_VAL_PAIRS, completeness
@@ -21,19 +22,9 @@ from arnet.runtime.errors import CheckpointError, ConfigError, DataError
 QUICK = replace(get_protocol("standard"), episodes=4, seeds=(0, 1, 2))
 
 
-@pytest.fixture
-def checkpoint(make_model, make_config, shapes, tmp_path):
-    path, model = tmp_path / "checkpoint.safetensors", make_model()
-    with torch.no_grad():  # an untrained model that marks some pixels and not others
-        for part in (model.mpm[0].conv3, model.mpm[1].conv3, model.mrm.aspp.classify):
-            part.weight.normal_()
-    save_checkpoint(path, model, make_config(f"data.root={shapes}"), {"iteration": 9})
-    return load_checkpoint(path)
-
-
 def run(checkpoint, **changes):
-    request = report.Request(**{"protocol": QUICK, **changes})
-    return report.run(checkpoint, checkpoint.config, request)
+    request = Request(**{"protocol": QUICK, **changes})
+    return report.run(open_evaluation(checkpoint, checkpoint.config, request))
 
 
 def test_mean_and_deviation_over_the_seeds(checkpoint, shapes):
@@ -82,7 +73,7 @@ def test_classes_with_too_few_images_are_left_out_and_told(checkpoint, shapes, m
     (bar,) = (c for c, name in dataset.class_names.items() if name == "bar")
     bars = [pair for pair in dataset.pairs if pair[1] == bar][:2]
     fewer = replace(dataset, pairs=[*(p for p in dataset.pairs if p[1] != bar), *bars])
-    monkeypatch.setattr(report, "open_split", lambda *_: fewer)
+    monkeypatch.setattr(opening, "open_split", lambda *_: fewer)
     result = run(checkpoint, shots=2)
     assert set(result["pairs"]) == {"square", "disc"}
     assert "too few images for 2 shots, left out: bar 2" in result["notes"]
@@ -141,9 +132,9 @@ def bordered(shapes, tmp_path):
 
 def test_the_protocol_of_canet(checkpoint, bordered):
     """Queries in CANet's order and at their own size, three scales, the border as background."""
-    request = report.Request(replace(get_protocol("canet"), episodes=6), shots=2)
+    request = Request(replace(get_protocol("canet"), episodes=6), shots=2)
     config = data_config(checkpoint, root=str(bordered))
-    found = report.run(checkpoint, config, request)["scores"]
+    found = report.run(open_evaluation(checkpoint, config, request))["scores"]
     dataset = open_dataset("folder", bordered, "val")
 
     def expected(scales=(0.7, 1.0, 1.3), border="background", order="canet"):
@@ -180,8 +171,9 @@ def test_what_the_baseline_is_measured_on_is_told(checkpoint):
 
 def test_progress_counts_all_seeds_and_predictors(checkpoint):
     told = []
-    request = report.Request(QUICK, baseline=True)
-    report.run(checkpoint, checkpoint.config, request, progress=lambda *n: told.append(n))
+    request = Request(QUICK, baseline=True)
+    evaluation = open_evaluation(checkpoint, checkpoint.config, request)
+    report.run(evaluation, progress=lambda *n: told.append(n))
     assert told == [(number, 24) for number in range(1, 25)]
 
 
@@ -201,20 +193,20 @@ def test_an_unknown_protocol():
 
 
 def test_another_fusion_or_fewer_parts_with_the_same_weights(checkpoint):
-    changed = report.change_model(checkpoint, fusion="mask", without=("mpm2",))
+    changed = change_model(checkpoint, fusion="mask", without=("mpm2",))
     assert changed.config.model.fusion == "mask" and changed.model.cmm is None
     own = checkpoint.model.state_dict()
     assert all(torch.equal(v, own[k]) for k, v in changed.model.state_dict().items())
     assert run(changed, shots=2)["scores"] != run(checkpoint, shots=2)["scores"]
-    report.change_model(checkpoint, without=("mrm",))  # whatever stages it was trained in
+    change_model(checkpoint, without=("mrm",))  # whatever stages it was trained in
     with pytest.raises(CheckpointError, match="shot_attention") as caught:
-        report.change_model(checkpoint, fusion="attention")
+        change_model(checkpoint, fusion="attention")
     assert "model.fusion=attention" in caught.value.hint
 
 
 def test_fusions_are_compared_as_if_each_were_evaluated_alone(checkpoint):
     result = run(checkpoint, shots=2, against=("mask",))
-    alone = run(report.change_model(checkpoint, fusion="mask"), shots=2)
+    alone = run(change_model(checkpoint, fusion="mask"), shots=2)
     assert result["against"] == {"mask": alone["scores"]["q2"]}
     assert result["scores"] == run(checkpoint, shots=2)["scores"]
     assert result["against"]["mask"] != result["scores"]["q2"]
@@ -222,39 +214,6 @@ def test_fusions_are_compared_as_if_each_were_evaluated_alone(checkpoint):
         run(checkpoint, against=("attention",))
     with pytest.raises(ConfigError, match="no fusions at once"):
         run(checkpoint, protocol=replace(get_protocol("canet"), episodes=2), against=("mask",))
-
-
-def test_the_data_of_this_machine(checkpoint):
-    config = data_config(checkpoint, root="elsewhere", fold=None, cache=None)
-    assert config.data.root == "elsewhere" and config.data.cache == ""
-    assert config.data.fold == checkpoint.config.data.fold
-    assert config.model == checkpoint.config.model
-
-
-def test_a_fold_that_is_not_used_is_neither_taken_nor_reported(make_config, checkpoint):
-    """Old checkpoints of unions and of held-out classes have a fold in their configuration."""
-    named = ("data.held_out=[disc]", "data.fold=2")
-    checkpoint = replace(
-        checkpoint, config=make_config(*named, f"data.root={checkpoint.config.data.root}")
-    )
-    result = run(checkpoint)
-    assert result["fold"] is None and set(result["pairs"]) == {"disc"}
-    with pytest.raises(ConfigError, match="no fold 1") as caught:
-        data_config(checkpoint, fold=1)
-    assert "--fold" in caught.value.hint
-    assert data_config(checkpoint, kind="pascal", fold=1).data.used_fold == 1
-
-
-def test_a_folder_without_the_classes_that_were_held_out(make_config, checkpoint):
-    """Also with a fold in the configuration, as old checkpoints have it."""
-    settings = ("data.held_out=[crack, disc]", "data.fold=0")
-    root = checkpoint.config.data.root
-    checkpoint = replace(checkpoint, config=make_config(*settings, f"data.root={root}"))
-    with pytest.raises(DataError, match=r"lacks classes .* held out: crack$") as caught:
-        run(checkpoint)
-    assert "--classes 'square,disc,bar'" in caught.value.hint
-    result = run(checkpoint, classes=("bar",))
-    assert list(result["pairs"]) == ["bar"] and result["fold"] is None
 
 
 @pytest.mark.parametrize(
@@ -274,4 +233,4 @@ def test_a_folder_without_the_classes_that_were_held_out(make_config, checkpoint
 )
 def test_the_paper_is_shown_where_the_same_was_measured(overrides, changes, compares):
     config = load_config(None, ["data.kind=pascal", *overrides])
-    assert (report._paper(config, report.Request(QUICK, **changes)) is not None) == compares
+    assert (report._paper(config, Request(QUICK, **changes)) is not None) == compares

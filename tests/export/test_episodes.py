@@ -42,6 +42,8 @@ def test_no_more_shots_than_wanted(repository, photographs, tmp_path) -> None:
     horses = repository / "examples" / "horse"
     assert {len(episode.images) for episode in from_folders([horses])} == {4}
     assert {len(episode.images) for episode in from_folders([horses], 2)} == {2}
+    assert {len(episode.images) for episode in from_folders([horses], most=3)} == {3}
+    assert {len(episode.images) for episode in from_folders([horses], most=9)} == {4}
     many = tmp_path / "many"
     many.mkdir()
     for number in range(MOST_SHOTS + 2):

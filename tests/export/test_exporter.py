@@ -46,7 +46,7 @@ def test_what_a_bundle_holds(exported, checkpoint, checkpoint_file) -> None:
     assert manifest.precision.requested == manifest.precision.weights == "fp32"
     assert manifest.precision.built.keys() == manifest.stages.keys()
     assert manifest.custom_operators and manifest.opset == 20
-    assert manifest.classes_together and manifest.shots is None
+    assert manifest.classes_together and manifest.shots is None and manifest.fused_shots == 8
     found = json.loads((exported.path / "parity.json").read_text())
     assert found == manifest.parity == json.loads(json.dumps(exported.parity.to_json()))
 

@@ -20,6 +20,7 @@ CONFIGURATIONS = {
     "plain": (),
     "prior": ("model.prior=5",),
     "resnet50": ("model.backbone.name=resnet50", "model.backbone.stride_in_1x1=true"),
+    "resnet101": ("model.backbone.name=resnet101",),
     "layer3 alone": ("model.backbone.layers=[layer3]",),
     "layer2 alone": ("model.backbone.layers=[layer2]",),
     "output stride 16": ("model.backbone.output_stride=16",),

@@ -51,6 +51,7 @@ CONFIGURATIONS = [
     ("backbone.layers=[layer2]",),
     ("backbone.layers=[layer3]",),
     ("backbone.name=resnet50", "backbone.stride_in_1x1=true"),
+    ("backbone.name=resnet101",),
 ]
 
 

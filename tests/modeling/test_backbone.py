@@ -24,12 +24,11 @@ def up_to_layer3(resnet, images):
         return torch.cat([second, resnet.layer3(second)], dim=1)
 
 
-@pytest.fixture(scope="module")
-def resnet50():
+def resnet(name):
     """torchvision's, dilated its own way, with statistics that are not 0 and 1."""
     torch.manual_seed(0)
-    resnet = torchvision.models.resnet50(
-        weights=None, replace_stride_with_dilation=[False, True, False]
+    resnet = torchvision.models.get_model(
+        name, weights=None, replace_stride_with_dilation=[False, True, False]
     )
     for module in resnet.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
@@ -38,17 +37,24 @@ def resnet50():
     return resnet.eval()
 
 
+@pytest.fixture(scope="module")
+def resnet50():
+    return resnet("resnet50")
+
+
 def filled(config, weights):
     backbone = Backbone(config)
     backbone.load_state_dict(weights, strict=False)
     return backbone
 
 
-def test_output_stride_8_is_torchvisions_dilation(resnet50):
-    backbone = filled(BackboneConfig(), resnet50.state_dict())
+@pytest.mark.parametrize("name", ["resnet50", "resnet101"])
+def test_output_stride_8_is_torchvisions_dilation(name):
+    network = resnet(name)
+    backbone = filled(BackboneConfig(name), network.state_dict())
     features = backbone(IMAGES)
     assert features.shape == (1, 1536, 9, 9)
-    torch.testing.assert_close(features, up_to_layer3(resnet50, IMAGES))
+    torch.testing.assert_close(features, up_to_layer3(network, IMAGES))
     # Negative control: the same weights without the dilation.
     for module in backbone.layer3.modules():
         if isinstance(module, torch.nn.Conv2d) and module.kernel_size == (3, 3):
@@ -188,6 +194,17 @@ def test_weights_of_another_architecture(weights):
     save_file({**state, "conv1.weight": torch.zeros(64, 1, 7, 7)}, path)
     with pytest.raises(CheckpointError, match=r"1 of \d+ tensors .* conv1\.weight"):
         load_backbone_weights(Backbone(SMALL), SMALL, str(path))
+
+
+def test_weights_of_a_deeper_architecture(tmp_path):
+    """A ResNet-101 has every tensor of a ResNet-50 in the same shape, and more blocks."""
+    path = tmp_path / "deeper.safetensors"
+    deeper = BackboneConfig("resnet101")
+    save_file(torchvision.models.resnet101(weights=None).state_dict(), path)
+    load_backbone_weights(Backbone(deeper), deeper, str(path))
+    with pytest.raises(CheckpointError, match=r"which has layer3\.[0-9]+\.") as caught:
+        load_backbone_weights(Backbone(BackboneConfig()), BackboneConfig(), str(path))
+    assert "model.backbone.name" in caught.value.hint
 
 
 def test_damaged_and_missing_weights(weights, tmp_path):

@@ -122,3 +122,13 @@ def test_the_start_at_the_mean_is_trained_from():
     cmm(torch.rand(1, 5, 8)).square().sum().backward()
     for name, parameter in cmm.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().max() > 0, name
+
+
+@pytest.mark.parametrize(("dilations", "kernel"), [((1, 2, 4), 2), ((1, 2), 3), ((), 2)])
+def test_it_sees_the_shots_that_it_says(dilations, kernel):
+    torch.manual_seed(0)
+    cmm = CMM(3, dilations, kernel)
+    vectors = torch.randn(1, 12, 3, requires_grad=True)
+    cmm(vectors).sum().backward()
+    told = vectors.grad[0].abs().sum(dim=1) > 0
+    assert told.tolist() == [False] * (12 - cmm.shots_seen) + [True] * cmm.shots_seen

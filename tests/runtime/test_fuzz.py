@@ -200,7 +200,7 @@ def test_label_names(place, edits, text) -> None:
     outcome(lambda: read_label_names(path))
 
 
-@fuzz("supports", edits=EDITS, kind=st.sampled_from(["png", "json", "xml", "coco"]))
+@fuzz("supports", edits=EDITS, kind=st.sampled_from(["png", "json", "xml", "coco", "txt"]))
 def test_a_folder_of_supports(place, edits, kind) -> None:
     folder = place / kind
     mask = np.zeros(SIZE, np.uint8)
@@ -213,6 +213,7 @@ def test_a_folder_of_supports(place, edits, kind) -> None:
         "json": ("a.json", as_json(LABELME)),
         "xml": ("a.xml", VOC),
         "coco": ("annotations.json", as_json(COCO)),
+        "txt": ("a.txt", b"3 0.1 0.1 0.9 0.1 0.5 0.9\n0 0.25 0.5 0.5 0.25\n"),
     }[kind]
     (folder / name).write_bytes(damaged(data, edits))
-    outcome(lambda: read_supports(folder, "cat"))
+    outcome(lambda: read_supports(folder, "3" if kind == "txt" else "cat"))

@@ -1,7 +1,10 @@
 """Photographs and masks of every mode, broken files, and writing."""
 
+import contextlib
 import subprocess
 import sys
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -177,7 +180,7 @@ def test_damaged_metadata_is_quiet(tmp_path):
         (np.array([[0, 1000]], np.uint16), [0, 1]),
         (np.array([[[3, 3, 3], [9, 9, 9]]], np.uint8), [3, 9]),
         (np.array([[[0, 0, 0], [255, 0, 0]]], np.uint8), [0, 1]),
-        (np.array([[[0, 0, 0, 255], [255, 0, 0, 0]]], np.uint8), [0, 0]),
+        (np.array([[[9, 9, 9, 255], [255, 0, 0, 0]]], np.uint8), [9, 0]),
         (np.array([[[0, 0, 0, 0], [255, 0, 0, 255]]], np.uint8), [0, 1]),
     ],
 )
@@ -188,11 +191,43 @@ def test_mask_values(tmp_path, array, expected):
     assert mask.dtype == np.uint8
 
 
+def test_of_a_cutout_what_is_opaque_is_the_object(tmp_path):
+    """As ``arnet infer --cutout`` and background removers write it; colours of a mask go first."""
+    rng = np.random.default_rng(0)
+    alpha = np.zeros((9, 9, 1), np.uint8)
+    alpha[2:8, 1:8] = 255
+    photograph = rng.integers(0, 256, (9, 9, 3), np.uint8)
+    grey = np.repeat(photograph[:, :, :1], 3, axis=2)
+    painted = np.zeros((9, 9, 3), np.uint8)
+    painted[4, 1:5] = (200, 0, 0)
+    for colours, expected in (
+        (photograph, alpha[:, :, 0]),
+        (grey, alpha[:, :, 0]),
+        (photograph * 0, alpha[:, :, 0]),  # painted with a black brush on nothing
+        (painted, (painted[:, :, 0] > 0)),
+        (painted[:, :, :1] // 50 + np.zeros(3, np.uint8), painted[:, :, 0] // 50),
+    ):
+        Image.fromarray(np.concatenate([colours, alpha], axis=2)).save(tmp_path / "a.png")
+        np.testing.assert_array_equal(read_mask(tmp_path / "a.png"), expected)
+
+
+@pytest.mark.parametrize("values", [(255,), (255, 128), (0, 128, 255)], ids=str)
+def test_a_photograph_without_hard_edges_is_no_cutout(tmp_path, values):
+    photograph = np.random.default_rng(0).integers(0, 256, (9, 9, 4), np.uint8)
+    photograph[:, :, 3] = np.resize(np.array(values, np.uint8), (9, 9))
+    Image.fromarray(photograph).save(tmp_path / "a.png")
+    with pytest.raises(AnnotationError, match="is a colour image"):
+        read_mask(tmp_path / "a.png")
+
+
 def test_painted_mask_needs_its_colours(tmp_path):
     rgb = np.array([[[0, 0, 0], [128, 0, 0], [0, 128, 0]]], np.uint8)
     Image.fromarray(rgb).save(tmp_path / "a.png")
     colours = {(0, 0, 0): 0, (128, 0, 0): 1, (0, 128, 0): 5}
     assert read_mask(tmp_path / "a.png", colours).tolist() == [[0, 1, 5]]
+    on_nothing = np.dstack([rgb, np.array([[0, 255, 255]], np.uint8)])
+    Image.fromarray(on_nothing).save(tmp_path / "b.png")
+    assert read_mask(tmp_path / "b.png", colours).tolist() == [[0, 1, 5]]
     with pytest.raises(AnnotationError, match="3 colours") as caught:
         read_mask(tmp_path / "a.png")
     assert "labelmap.txt" in caught.value.hint
@@ -216,3 +251,20 @@ def test_save_and_read_back(tmp_path):
     assert read_image(tmp_path / "m.png").tolist() == [[[1, 2, 3], [4, 5, 6]]]
     with pytest.raises(OutputError, match=r"\.what"):
         save_image(tmp_path / "a.what", PIXELS)
+
+
+def test_photographs_read_in_threads_leave_the_filters_of_warnings_alone(tmp_path, recwarn):
+    """One thread begins while another reads, and ends after it."""
+    path = tmp_path / "a.jpg"
+    Image.new("RGB", (8, 8)).save(path, exif=b"Exif\x00\x00II*\x00\xff\xff\xff\x7f")
+    before = list(warnings.filters)
+    with contextlib.ExitStack() as second:
+        with decoding.opened(path):
+            second.enter_context(decoding.opened(path))
+        with decoding.opened(path) as third:
+            third.getexif()  # which warns
+    assert warnings.filters == before
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(read_image, [path] * 200))
+    assert warnings.filters == before
+    assert not recwarn.list

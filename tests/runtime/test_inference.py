@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,10 @@ import pytest
 from PIL import Image
 
 from arnet.runtime.errors import AnnotationError, OutputError
-from arnet.runtime.finding import Query
+from arnet.runtime.finding import Query, find_queries
 from arnet.runtime.inference import Learned, infer, learn, read_classes
-from arnet.runtime.output_folder import check_out
-from arnet.runtime.pictures import Outputs
+from arnet.runtime.outputs.folder import check_out
+from arnet.runtime.outputs.pictures import Outputs
 from arnet.runtime.segmenter import Segmenter
 from arnet.runtime.state import SupportState
 
@@ -116,7 +117,7 @@ def refused(out: Path, queries: list[Path], *folders: Path) -> bool:
     for folder in folders:
         supports |= read_classes(folder, ["all"], "as-is")
     try:
-        check_out(out, queries, supports, folders)
+        check_out(out, [Query.of(path) for path in queries], supports, folders)
     except OutputError as error:
         assert "among the photographs" in error.message and error.hint
         return True
@@ -134,6 +135,17 @@ def test_results_never_lie_in_a_support_folder_whose_pictures_are_in_images(supp
     query = supports / "images" / "a.jpg"
     assert refused(supports, [query])
     assert not refused(supports.parent, [query])
+
+
+def test_results_never_lie_among_subsets(supports):
+    for name, file in (("images", "a.jpg"), ("masks", "a.png")):
+        (supports / name / "train").mkdir(parents=True)
+        (supports / file).rename(supports / name / "train" / file)
+    for out in ("", "images", "images/train", "masks", "masks/train"):
+        assert refused(supports / out, [], supports)
+        assert refused(supports / out, [supports / "images" / "train" / "a.jpg"])
+    assert not refused(supports / "results", [], supports)
+    assert not refused(supports / "masks.old", [], supports)
 
 
 def test_results_never_lie_there_however_its_folders_are_capitalised(supports):
@@ -165,3 +177,73 @@ def test_results_never_lie_among_links_to_photographs(supports, tmp_path):
     for out in (links, supports):
         assert refused(out, [links / "a.jpg"])
     assert not refused(tmp_path, [links / "a.jpg"])
+
+
+def searched(pattern: Path, out: Path, folder: Path | None = None) -> str:
+    """What is said of results of a pattern that searches folders; nothing if they may lie there."""
+    supports = {} if folder is None else read_classes(folder, ["all"], "as-is")
+    try:
+        check_out(out, find_queries([str(pattern)]), supports, [] if folder is None else [folder])
+    except OutputError as error:
+        return error.message
+    return ""
+
+
+def test_the_folders_of_a_pattern_are_none_of_the_input_either(supports, tmp_path):
+    """results/cups/a_mask.png would have been written over the annotation of another photograph."""
+    pattern = tmp_path / "**" / "*.jpg"
+    assert f"among the photographs and masks in {tmp_path}/cups" in searched(pattern, tmp_path)
+    other = tmp_path / "other" / "cups"
+    other.mkdir(parents=True)
+    (supports / "a.jpg").rename(other / "b.jpg")
+    Image.new("RGB", (30, 20), "red").save(supports / "a.jpg")
+    beside = tmp_path / "other" / "**" / "*.jpg"
+    assert "among the photographs" in searched(beside, tmp_path, supports)
+    assert not searched(beside, tmp_path / "results", supports)
+
+
+def test_results_of_an_earlier_run_are_not_segmented(tmp_path):
+    place = tmp_path / "photographs" / "may"
+    place.mkdir(parents=True)
+    Image.new("RGB", (30, 20), "red").save(place / "a.png")
+    pattern, out = tmp_path / "photographs" / "**" / "*.png", tmp_path / "photographs" / "out"
+    assert not searched(pattern, out)
+    (out / "may").mkdir(parents=True)
+    (place / "a.png").rename(out / "may" / "a_mask.png")
+    assert f"a_mask.png lies in {out}" in searched(pattern, out)
+
+
+class Stops:
+    """A segmenter that fails at its second photograph."""
+
+    def __init__(self, segmenter: Segmenter, error: BaseException) -> None:
+        self.describe = segmenter.describe
+        self._segmenter = segmenter
+        self._errors = [error]
+
+    def segment(self, image, states, **options):
+        if len(self._errors) == 2:
+            raise self._errors[0]
+        self._errors.append(None)
+        return self._segmenter.segment(image, states, **options)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OutputError("the disk is full")])
+def test_what_a_run_that_is_stopped_has_written_is_in_its_results(
+    segmenter, supports, state, tmp_path, error
+):
+    queries = []
+    for name in ("a", "b", "c"):
+        path = tmp_path / f"{name}.png"
+        Image.new("RGB", (30, 20), (200, 40, 40)).save(path)
+        queries.append(Query.of(path))
+    out = tmp_path / "out"
+    with pytest.raises(type(error)):
+        infer(Stops(segmenter, error), Learned({"cups": state}, {}, {}), queries, out)
+    assert sorted(path.name for path in out.iterdir()) == [
+        "a_mask.png",
+        "a_overlay.png",
+        "results.json",
+    ]
+    (found,) = json.loads((out / "results.json").read_text())["results"]
+    assert found["path"] == str(tmp_path / "a.png") and found["mask"] == "a_mask.png"

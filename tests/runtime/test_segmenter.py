@@ -238,6 +238,7 @@ def test_what_it_says_of_itself(segmenter) -> None:
         "sha256": "",
         "precision": "fp32",
         "input_size": 33,
+        "fused_shots": None,
         "engine": "onnx",
         "engine_version": "",
         "device": "cpu",

@@ -1,4 +1,4 @@
-"""Folders of supports: their names, and how they are capitalised."""
+"""Folders of supports: their names, how they are capitalised, and how often they are read."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from arnet.runtime import supports
+from arnet.runtime.annotations import labelled
+from arnet.runtime.errors import AnnotationError
 from arnet.runtime.supports import read_support_classes, read_supports
 
 MASK = np.zeros((8, 10), np.uint8)
@@ -81,6 +84,25 @@ def test_values_of_masks_are_in_the_order_of_numbers(photograph, save, tmp_path)
     assert list(read_support_classes(tmp_path / "each")) == ["9", "10"]
     (tmp_path / "each" / "9").rename(tmp_path / "each" / "9a")
     assert list(read_support_classes(tmp_path / "each")) == ["10", "9a"]
+
+
+def test_a_photograph_with_several_labels_is_read_and_held_once(
+    photograph, save, tmp_path, monkeypatch
+):
+    for stem in "ab":
+        photograph(f"{stem}.jpg")
+        save(f"{stem}.png", MASK * np.array([0, 0, 0, 1, 2, 3, 3, 0, 0, 0], np.uint8))
+    done = []
+    for place, name in ((supports, "read_image"), (labelled, "read_mask")):
+        read = getattr(place, name)
+        monkeypatch.setattr(place, name, lambda path, *rest, r=read: done.append(path) or r(path))
+    classes = read_support_classes(tmp_path, labels=["3", "1"])
+    assert list(classes) == ["3", "1"]
+    assert sorted(path.name for path in done) == ["a.jpg", "a.png", "b.jpg", "b.png"]
+    for first, second in zip(*classes.values(), strict=True):
+        assert first.image is second.image
+    with pytest.raises(AnnotationError, match="no label '4'; it has: 1, 2, 3"):
+        read_support_classes(tmp_path, labels=["1", "4"])
 
 
 @pytest.mark.parametrize(

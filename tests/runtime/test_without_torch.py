@@ -10,7 +10,7 @@ from PIL import Image
 
 from arnet.runtime.finding import Query
 from arnet.runtime.inference import infer, learn
-from arnet.runtime.pictures import Outputs
+from arnet.runtime.outputs.pictures import Outputs
 from arnet.runtime.supports import read_support_classes
 
 pytest.importorskip("onnxruntime")

@@ -11,13 +11,14 @@ from typing import Any
 from unittest import mock
 
 import real_tensorrt
-from stand_ins import CALLS, stand_in
+from stand_ins import CALLS, LOGGERS, complain, stand_in
 
 trt = real_tensorrt.load()
 
 from arnet.export.tensorrt import builder, inspection  # noqa: E402
 from arnet.export.tensorrt.library import Gpu, Toolchain, bit  # noqa: E402
 from arnet.runtime.bundle import Stage  # noqa: E402
+from arnet.runtime.engines import complaints  # noqa: E402
 from arnet.runtime.engines.plans import TensorRt  # noqa: E402
 from arnet.runtime.errors import ArnetError  # noqa: E402
 
@@ -35,6 +36,7 @@ def build_serialized(network: Any, config: Any) -> Any:
             return None
     monitor.phase_finish("Tactics")
     monitor.phase_finish("Building")
+    complain("a tactic was left out")  # and yet it goes on
     config_seen.update({key: str(getattr(config, key)) for key in SEEN})
     return b"plan"
 
@@ -76,20 +78,28 @@ context = stand_in(trt.IExecutionContext, REFUSED, set_input_shape=True)
 reader = stand_in(
     trt.EngineInspector, REFUSED, get_engine_information=json.dumps(JOB.get("layers", {}))
 )
+if "EngineInspector.execution_context" in REFUSED:
+    type(reader).execution_context = mock.PropertyMock(return_value=None)
 engine = stand_in(
     trt.ICudaEngine, REFUSED, create_execution_context=context, create_engine_inspector=reader
 )
 runtime = stand_in(trt.Runtime, REFUSED, deserialize_cuda_engine=engine)
-engine.num_io_tensors = 0
-loggers: list[Any] = []
+engine.num_io_tensors = engine.device_memory_size_v2 = 0
+NULL = "pybind11::init(): factory function returned nullptr"
 for name, made in (("Builder", maker), ("OnnxParser", parser), ("Runtime", runtime)):
 
     def make(*given: Any, name: str = name, made: Any = made) -> Any:
-        loggers.append(given[-1])
-        return REFUSED.get(name, made)
+        LOGGERS.append(given[-1])
+        if name in REFUSED:
+            raise TypeError(NULL)
+        return made
 
-    setattr(trt, name, make)
+    # Refused by the real one, for which the stub library has a null pointer; a parser wants more.
+    if name not in REFUSED or name == "OnnxParser":
+        setattr(trt, name, make)
 
+LOGGERS.append(complaints.logger_of(trt))
+complain("an older error")
 tools = Toolchain(trt, Gpu("NVIDIA H200", (9, 0), "580", "13.0"))
 steps: list[tuple[str, int, int]] = []
 progress = builder.Progress(lambda *step: steps.append(step))
@@ -114,7 +124,7 @@ try:
         "cache": kept.decode(),
         "layers": [[layer.kind, layer.inputs, layer.outputs] for layer in built],
         "inspected": reader.execution_context is context,
-        "logged": [len(loggers), len(set(map(id, loggers)))],
+        "logged": [len(LOGGERS), len(set(map(id, LOGGERS)))],
         "host_code": runtime.engine_host_code_allowed is True,
     }
 except (ArnetError, KeyboardInterrupt, ZeroDivisionError) as error:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import real_tensorrt
-from stand_ins import CALLS, stand_in
+from stand_ins import CALLS, LOGGERS, complain, stand_in
 
 trt = real_tensorrt.load()
 
 from arnet.runtime.bundle import Stage, TensorInfo  # noqa: E402
+from arnet.runtime.engines import complaints  # noqa: E402
 from arnet.runtime.engines.plans import TensorRt  # noqa: E402
 from arnet.runtime.errors import ArnetError  # noqa: E402
 
@@ -23,12 +25,11 @@ STAGE = Stage(
     (TensorInfo("pixels", "float32", ("n", 3, 33, 33)),),
     (TensorInfo("features", "float16", ("n", 4, 5, 5)),),
 )
-logged: list[Any] = []
 
 
-def complain(plan: bytes) -> Any:
-    logged[0].log(trt.ILogger.Severity.WARNING, "slow")
-    logged[0].log(trt.ILogger.Severity.ERROR, "another version")
+def deserialize(plan: bytes) -> Any:
+    LOGGERS[-1].log(trt.ILogger.Severity.WARNING, "slow")
+    complain("something else")  # and yet it goes on
     return engine
 
 
@@ -39,6 +40,7 @@ context = stand_in(
     infer_shapes=[],
     get_tensor_shape=trt.Dims([2, 4, 5, 5]),
     set_tensor_address=True,
+    set_device_memory=None,
     execute_async_v3=True,
 )
 engine = stand_in(
@@ -53,22 +55,36 @@ engine = stand_in(
     get_tensor_profile_shape=[trt.Dims([1, 3, 33, 33])] * 2 + [trt.Dims([2, 3, 33, 33])],
 )
 engine.num_io_tensors = len(NAMES)
-runtime = stand_in(trt.Runtime, REFUSED, deserialize_cuda_engine=complain)
+engine.device_memory_size_v2 = 4096
+runtime = stand_in(trt.Runtime, REFUSED, deserialize_cuda_engine=deserialize)
 runtime.engine_host_code_allowed = False
-trt.Runtime = lambda logger: logged.append(logger) or runtime
+LOGGERS.append(complaints.logger_of(trt))
+complain("an older error")
+if "Runtime" not in REFUSED:  # by the real one, for which the stub library has a null pointer
+    trt.Runtime = lambda logger: LOGGERS.append(logger) or runtime
 
 answer: dict[str, Any] = {}
 try:
     library = TensorRt()
     plan = library.open("encode_image", STAGE, b"plan", JOB.get("version_compatible", False))
     fixed = plan.context({"pixels": tuple(JOB.get("shape", (2, 3, 33, 33)))})
-    fixed.bind({"pixels": 256, "features": 512})
+    fixed.bind({"pixels": 256, "features": 512}, SimpleNamespace(address=1024, bytes=plan.scratch))
     fixed.freeze()
     fixed.enqueue(4096)
+    calls = [[place, *arguments] for place, arguments in CALLS if "get_" not in place]
+    fixed.release()
+    again = plan.context({"pixels": (2, 3, 33, 33)})
+    other = plan.context({"pixels": (2, 3, 33, 33)})
+    try:
+        again.enqueue(4096)
+    except ArnetError as error:
+        unbound = error.message
     answer = {
         "outputs": {name: list(shape) for name, shape in fixed.outputs.items()},
         "host_code": runtime.engine_host_code_allowed,
-        "calls": [[place, *arguments] for place, arguments in CALLS if "get_" not in place],
+        "calls": calls,
+        "again": [again is fixed, other is fixed],
+        "unbound": unbound,
     }
 except ArnetError as error:
     answer = {"error": type(error).__name__, "message": error.message}

@@ -48,9 +48,9 @@ class Builder:
         return Number(value)
 
     def operation(self, operation: Any, first: Number, second: Number) -> Number:
-        return Number(
-            self.functions[operation](first.value, second.value), first.constant and second.constant
-        )
+        value = self.functions[operation](first.value, second.value)
+        assert value >= 0, f"{operation} gives {value}: these are sizes, also on the way to others"
+        return Number(value, first.constant and second.constant)
 
 
 class Numbers(list[Any]):

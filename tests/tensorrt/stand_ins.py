@@ -10,6 +10,14 @@ from unittest import mock
 CALLS: list[tuple[str, list[str]]] = []
 """What was called, "Class.method" with the arguments as text."""
 
+LOGGERS: list[Any] = []
+"""Those that were given to the library; the last is told of refusals."""
+
+
+def complain(text: str) -> None:
+    """Log an error as the library would."""
+    LOGGERS[-1].log(LOGGERS[-1].Severity.ERROR, text)
+
 
 def stand_in(kind: type, refused: dict[str, Any], **answers: Any) -> Any:
     """An object with the names of a real class.
@@ -29,6 +37,7 @@ def stand_in(kind: type, refused: dict[str, Any], **answers: Any) -> Any:
             place = f"{kind.__name__}.{name}"
             CALLS.append((place, list(map(str, arguments))))
             if place in refused:
+                complain(f"{place} will not")
                 return refused[place]
             return answer(*arguments) if inspect.isfunction(answer) else answer
 

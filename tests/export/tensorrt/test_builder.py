@@ -50,7 +50,7 @@ def test_a_plan_is_built_as_asked(drive, version) -> None:
 @pytest.mark.parametrize("version", WHEELS)
 def test_all_that_wants_a_logger_is_given_the_same(drive, version) -> None:
     """TensorRT keeps the first of a process: builder, parser, and the runtimes of both sides."""
-    assert drive(version, "drive_builder.py", layers=LAYERS)["logged"] == [4, 1]
+    assert drive(version, "drive_builder.py", layers=LAYERS)["logged"] == [5, 1]
 
 
 @pytest.mark.parametrize("version", WHEELS)
@@ -104,6 +104,11 @@ def test_every_refusal_is_a_typed_error(drive, version, call, answer) -> None:
     found = drive(version, "drive_builder.py", layers=LAYERS, refuse={call: answer})
     assert found.get("error") == "BuildError", found
     assert "TensorRT" in found["message"]
+    # With the reason if one was logged; the parser has reasons of its own, an empty text has none.
+    logged = "." in call and call != "OnnxParser.parse" and answer != ""
+    assert (f"{call} will not)" in found["message"]) == logged
+    assert "an older error" not in found["message"]
+    assert ("left out" in found["message"]) == (call == "ITimingCache.serialize")  # of this build
 
 
 def test_every_call_whose_answer_matters_was_refused_once(drive) -> None:
@@ -122,6 +127,12 @@ def test_every_call_whose_answer_matters_was_refused_once(drive) -> None:
 def test_a_graph_that_is_not_read_says_where(drive) -> None:
     found = drive("11.4", "drive_builder.py", refuse={"OnnxParser.parse": False})
     assert "MaskedPool 'node_7': no importer" in found["message"]
+
+
+def test_an_inspector_that_does_not_take_the_shapes_is_an_error(drive) -> None:
+    refuse = {"EngineInspector.execution_context": False}
+    found = drive("11.4", "drive_builder.py", layers=LAYERS, refuse=refuse)
+    assert found.get("message") == "TensorRT refused to inspect the plan at the usual shapes"
 
 
 @pytest.mark.parametrize(("expected", "made"), [(2, 1), (0, 2), (3, 2)])

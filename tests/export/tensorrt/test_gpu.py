@@ -36,6 +36,5 @@ def test_plans_are_built_and_pass_their_gate(
     (plans,) = Bundle.open(made.path).manifest.plans
     assert set(plans.stages) == set(PLANNED_STAGES)
     assert bool(plans.plugins) == plugins
-    assert not any("unknown" in stage.built for stage in plans.stages.values())
     if precision in ("fp32", "tf32", "fp16"):  # of the others, noise says little
         assert made.parity.passed, made.parity.failures

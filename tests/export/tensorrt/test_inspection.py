@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 
 import pytest
 
@@ -57,6 +58,35 @@ def test_types_in_the_words_of_the_inspector(text, kind) -> None:
     assert layer == Layer("CaskConvolution", (kind,), (kind,))
 
 
+@pytest.mark.parametrize(
+    ("weights", "kernel", "computed"),
+    [
+        ("Half", "sm80_xmma_fprop_implicit_gemm_f16f16_f16f32_f32_nhwckrsc", ("float16",) * 2),
+        ("Float", "sm80_xmma_fprop_implicit_gemm_tf32f32_tf32f32_f32_nhwc", ("float32",) * 2),
+        ("Float", "sm80_xmma_fprop_implicit_gemm_f32f32_f32f32_f32_nhwc", ("float32",) * 2),
+        ("BFloat16", "sm80_xmma_gemm_bf16bf16_bf16f32_f32_tn_n", ("bfloat16",) * 2),
+        ("Int8", "sm80_xmma_fprop_implicit_gemm_interleaved_i8i8_i8i32_f32_n", ("int8",) * 2),
+        ("Int8", "sm80_xmma_fprop_implicit_gemm_interleaved_i8f32_i8i32_f32_n", ("int8",) * 2),
+        ("FP8", "sm89_xmma_gemm_e4m3e4m3_e4m3f32_f32_tn", ("float8",) * 2),
+        ("Half", "ampere_h16816cudnn_128x64", ("float16",)),
+        ("", "", ()),
+    ],
+)
+def test_weights_and_kernels_tell_what_tensors_of_dynamic_shapes_do_not(
+    weights, kernel, computed
+) -> None:
+    layer = old("CaskConvolution", ["N/A due to dynamic shapes"], ["N/A due to dynamic shapes"])
+    layer |= {"Weights": {"Type": weights, "Count": 9408}, "TacticName": kernel}
+    (found,) = layers_of(document(layer))
+    assert found == Layer("CaskConvolution", ("unknown",), ("unknown",), computed)
+
+
+def test_a_layer_without_weights_or_a_kernel_is_read() -> None:
+    for weights in (None, [], "Half", {}):
+        (layer,) = layers_of(document(old("Shuffle", ["Half"], ["Half"]) | {"Weights": weights}))
+        assert layer.computed == ()
+
+
 @pytest.mark.parametrize("key", ["Datatype", "DataType"])
 def test_the_dialect_of_11_has_the_type_apart(key) -> None:
     text = document(new("gemm", ["Half", "Float"], ["Half"], key), ends="I/O Tensors")
@@ -92,8 +122,8 @@ def test_what_cannot_be_read_is_an_error(text) -> None:
         layers_of(text)
 
 
-def made(*pairs):
-    return [Layer(kind, (read,), (wrote,)) for kind, read, wrote in pairs]
+def made(*pairs, computed=()):
+    return [Layer(kind, (read,), (wrote,), computed) for kind, read, wrote in pairs]
 
 
 HALF = made(
@@ -111,6 +141,8 @@ SOME = made(
 QUANTISED = made(("CaskConvolution", "int8", "int8"), ("CaskConvolution", "int8", "float32"))
 ISLAND = made(*[("gemm", "float32", "float32")] * 3)
 BRAIN = ISLAND + made(("sm90_gemm_bf16", "bfloat16", "bfloat16"))
+DYNAMIC = [("CaskConvolution", "unknown", "unknown")] * 3
+NUMBERS = made(("Shape", "int8", "int8"))  # int64 or bool, as some versions describe it
 
 
 @pytest.mark.parametrize(
@@ -123,10 +155,30 @@ BRAIN = ISLAND + made(("sm90_gemm_bf16", "bfloat16", "bfloat16"))
         ("bf16", BRAIN),
         # Products of an island beside two convolutions that have become one.
         ("fp16", [*made(("CaskConvolution", "float16", "float16")), *ISLAND]),
+        ("fp16", made(*DYNAMIC, computed=("float16",))),
+        ("fp32", [*FULL, *NUMBERS]),
+        ("fp32", made(*DYNAMIC)),
     ],
 )
 def test_what_was_asked_for_passes(precision, layers) -> None:
-    check_built("decode", precision, layers, convolutions=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_built("decode", precision, layers, convolutions=2)
+
+
+@pytest.mark.parametrize(
+    ("precision", "layers", "told"),
+    [
+        ("fp16", made(*DYNAMIC), "0 of 3 layers .* and of 3 "),
+        ("fp16", made(*DYNAMIC) + FULL, "0 of 4 layers .* and of 3 "),
+        ("int8", made(*DYNAMIC, computed=("int8",))[:1] + made(*DYNAMIC), "1 of 4 .* and of 3 "),
+        ("fp16", made(("kgen", "unknown", "unknown")), "0 of 1 layers .* and of 1 "),
+        ("int8", [*ISLAND, *NUMBERS], "0 of 4 layers .* and of 1 "),
+    ],
+)
+def test_what_tensorrt_does_not_tell_is_a_warning(precision, layers, told) -> None:
+    with pytest.warns(UserWarning, match=rf"'decode' is {precision} is unknown: {told}"):
+        check_built("decode", precision, layers, convolutions=2)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +191,9 @@ def test_what_was_asked_for_passes(precision, layers) -> None:
         ("fp8", QUANTISED, "0 of 2 layers"),
         ("bf16", ISLAND, "0 of 3 layers"),
         ("fp16", [], "0 of 0 layers"),
-        ("fp16", made(("kgen", "unknown", "unknown")), "0 of 1 layers"),
+        ("fp16", made(*DYNAMIC, computed=("float32",)), "0 of 3 layers"),
+        ("fp16", made(*DYNAMIC[:1]) + FULL * 2, "0 of 3 layers"),
+        ("int8", ISLAND, "0 of 3 layers"),
         ("fp32", HALF, "put out float16"),
         ("tf32", QUANTISED, "put out int8"),
     ],

@@ -13,7 +13,7 @@ import pytest
 
 from arnet.export.tensorrt import library
 from arnet.export.tensorrt.library import Gpu, find, need, supported
-from arnet.runtime.errors import BuildError, MissingDependencyError
+from arnet.runtime.errors import BuildError, EngineError, MissingDependencyError
 
 ROOT = Path(__file__).parents[3]
 COMMAND = "arnet export --engine fp16 --checkpoint 'my model.safetensors'"
@@ -51,9 +51,9 @@ class Driver:
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch):
-    """Sets which TensorRT and driver there are."""
+    """Sets which TensorRT and driver there are, and why nothing can run on the GPU."""
 
-    def set_up(tensorrt: str | None, driver: Driver | None) -> None:
+    def set_up(tensorrt: str | None, driver: Driver | None, undriven: str = "") -> None:
         package = ModuleType("tensorrt")
         package.__version__ = tensorrt or ""
         found = {"tensorrt": package if tensorrt else None, "cuda.bindings.driver": driver}
@@ -63,7 +63,12 @@ def machine(monkeypatch: pytest.MonkeyPatch):
                 raise ImportError(f"No module named {name!r}")
             return found[name]
 
+        def open_driver() -> None:
+            if undriven:
+                raise EngineError(undriven, "")
+
         monkeypatch.setattr(library, "import_module", imported)
+        monkeypatch.setattr(library, "open_driver", open_driver)
         monkeypatch.setattr(library, "describe_gpu", lambda: {"driver": "580.65.06"})
 
     return set_up
@@ -80,7 +85,7 @@ def test_what_is_there_is_found(machine) -> None:
     ("tensorrt", "driver", "told"),
     [
         (None, Driver(), ["TensorRT is not installed"]),
-        ("11.4.0.106", None, ["no NVIDIA GPU that works"]),
+        ("11.4.0.106", None, ["no NVIDIA GPU that can be used (No module named"]),
         ("11.4.0.106", Driver(100), ["no NVIDIA GPU", "CUDA_ERROR_NO_DEVICE"]),
         (None, None, ["TensorRT is not installed", "no NVIDIA GPU"]),
         ("10.14.1.48", Driver(), ["TensorRT 10.14.1.48 is installed", library.REQUIREMENT]),
@@ -94,6 +99,13 @@ def test_all_that_is_missing_is_named_with_the_command(machine, tensorrt, driver
     for text in told:
         assert text in caught.value.message
     assert caught.value.hint.endswith(f"'{library.REQUIREMENT}' && {COMMAND}")
+
+
+def test_what_the_gate_could_not_run_plans_with_is_found_before_any_is_built(machine) -> None:
+    machine("11.4.0.106", Driver(), "no GPU can be used: cuda.core cannot be used (No module)")
+    with pytest.raises(MissingDependencyError, match=r"cuda\.core cannot be used") as caught:
+        find(COMMAND)
+    assert " cuda-bindings cuda-core '" in caught.value.hint
 
 
 def test_this_machine_says_what_it_lacks() -> None:

@@ -1,95 +1,24 @@
-"""labelme, Pascal VOC, COCO, SA-1B, prompt lists: pixels by hand, errors that name the file."""
+"""Pascal VOC, COCO, SAM, prompt lists: pixels by hand, errors that name the file."""
 
-import base64
-import io
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from annotation_files import (
+    FLAT_SQUARE,
+    PICTURE,
+    SIZE,
+    SQUARE,
+    SQUARE_ROWS,
+    labelme,
+    parse,
+    png,
+    rows,
+    shape,
+)
 
 from arnet.runtime.annotations import CocoFile, parse_json, parse_voc, read_label_names
 from arnet.runtime.errors import AnnotationError
-
-SIZE = (4, 6)
-PICTURE = Path("a.jpg")
-SQUARE = [[1, 1], [4, 1], [4, 3], [1, 3]]
-SQUARE_ROWS = ["......", ".###..", ".###..", "......"]
-
-
-def rows(mask):
-    return ["".join({0: ".", 1: "#", 255: "?"}[int(value)] for value in row) for row in mask]
-
-
-def parse(tmp_path, data, size=SIZE):
-    path = tmp_path / "a.json"
-    path.write_text(json.dumps(data))
-    return parse_json(path, PICTURE, size)
-
-
-def labelme(*shapes, **keys):
-    return {"shapes": list(shapes), "imagePath": "..\\a.jpg", "imageData": None, **keys}
-
-
-def shape(shape_type, points, label="cat", **keys):
-    return {"label": label, "shape_type": shape_type, "points": points, **keys}
-
-
-def png(array):
-    buffer = io.BytesIO()
-    Image.fromarray(array).save(buffer, format="PNG")
-    return base64.b64encode(buffer.getvalue()).decode()
-
-
-@pytest.mark.parametrize(
-    ("item", "expected", "kind"),
-    [
-        (shape("polygon", SQUARE), SQUARE_ROWS, "mask"),
-        (shape("oriented_rectangle", SQUARE), SQUARE_ROWS, "mask"),
-        (shape("rectangle", [[4, 3], [1, 1]]), SQUARE_ROWS, "box"),
-        (shape("circle", [[2, 2], [3.6, 2]]), [".##...", "####..", "####..", ".##..."], "mask"),
-        (
-            shape("mask", [[1, 1], [3, 2]], mask=png(np.array([[1, 0, 1], [1, 1, 1]], np.uint8))),
-            ["......", ".#.#..", ".###..", "......"],
-            "mask",
-        ),
-        (
-            shape("mask", [[5, -1], [6, 0]], mask=png(np.array([[0, 0], [255, 255]], np.uint8))),
-            [".....#", "......", "......", "......"],
-            "mask",
-        ),
-    ],
-)
-def test_labelme_shapes(tmp_path, item, expected, kind):
-    form, [annotation] = parse(tmp_path, labelme(item))
-    assert form == "labelme"
-    assert rows(annotation.mask) == expected
-    assert (annotation.label, annotation.kind, annotation.shapes) == ("cat", kind, 1)
-
-
-def test_labelme_without_shape_type_is_a_polygon(tmp_path):
-    _, [annotation] = parse(tmp_path, labelme({"label": "cat", "points": SQUARE}))
-    assert rows(annotation.mask) == SQUARE_ROWS
-
-
-def test_labelme_merges_per_label(tmp_path):
-    data = labelme(
-        shape("polygon", SQUARE),
-        shape("rectangle", [[0, 0], [1, 1]], label="dog"),
-        shape("rectangle", [[5, 3], [6, 4]]),
-        shape("rectangle", [[0, 2], [6, 3]], label="__ignore__"),
-    )
-    _, [cat, dog] = parse(tmp_path, data)
-    assert rows(cat.mask) == ["......", ".###..", "?###??", ".....#"]
-    assert (cat.kind, cat.shapes) == ("box", 2)
-    assert rows(dog.mask) == ["#.....", "......", "??????", "......"]
-
-
-@pytest.mark.parametrize("shape_type", ["point", "line", "linestrip", "points"])
-def test_labelme_shapes_without_area(tmp_path, shape_type):
-    with pytest.raises(AnnotationError, match=f"a {shape_type} has no area"):
-        parse(tmp_path, labelme(shape(shape_type, [[1, 1]])))
 
 
 @pytest.mark.parametrize(
@@ -116,6 +45,10 @@ def test_labelme_shapes_without_area(tmp_path, shape_type):
         ({"annotations": [{"segmentation": {"size": [4, 6], "counts": [1]}}]}, "a.json.*covers 1"),
         ({"annotations": [{"segmentation": {"size": [2, 3], "counts": [6]}}]}, "3x2.*6x4"),
         ({"annotations": [{"segmentation": []}]}, "neither"),
+        ({"annotations": [{"segmentation": [[1, 1, 4, 3]]}]}, "neither .* of at least 3 points"),
+        ({"annotations": [{"segmentation": "x"}]}, "pairs of numbers"),
+        ([{"segmentation": {"size": [2, 3], "counts": [6]}}], "3x2.*6x4"),
+        ([{"segmentation": [FLAT_SQUARE]}, 3], "not a list of objects"),
         ([{"type": "point", "data": [1, 1]}], "a point has no area"),
         ([{"type": "star"}], "'star'"),
         ([{"type": "rectangle", "data": [1, 2, 3]}], "pairs of numbers"),
@@ -150,16 +83,16 @@ def test_prompt_list(tmp_path):
     assert rows(unnamed.mask) == SQUARE_ROWS
 
 
-def test_sa1b(tmp_path):
+def test_sam(tmp_path):
     square = {"size": [4, 6], "counts": [5, 2, 2, 2, 2, 2, 9]}
     corner = {"size": [4, 6], "counts": [0, 1, 23]}
-    data = {
-        "image": {"width": 6, "height": 4, "file_name": "sa_1.jpg"},
-        "annotations": [{"segmentation": square}, {"segmentation": corner}],
-    }
-    form, [found] = parse(tmp_path, data)
-    assert (form, found.label, found.kind, found.shapes) == ("SA-1B", None, "mask", 2)
-    assert rows(found.mask) == ["#.....", *SQUARE_ROWS[1:]]
+    image = {"width": 6, "height": 4, "file_name": "sa_1.jpg"}
+    # A list is what scripts/amg.py --convert-to-rle writes, the rest is of SA-1B.
+    objects = [{"segmentation": square, "area": 6, "bbox": [1, 1, 2, 1]}, {"segmentation": corner}]
+    for name, data in (("SA-1B", {"image": image, "annotations": objects}), ("SAM", objects)):
+        form, [found] = parse(tmp_path, data)
+        assert (form, found.label, found.kind, found.shapes) == (name, None, "mask", 2)
+        assert rows(found.mask) == ["#.....", *SQUARE_ROWS[1:]]
 
 
 def coco(*objects, images=None):
@@ -172,7 +105,6 @@ def coco(*objects, images=None):
     }
 
 
-FLAT_SQUARE = [1, 1, 4, 1, 4, 3, 1, 3]
 CORNER = [0, 0, 1, 0, 1, 1, 0, 1]
 
 
@@ -186,6 +118,9 @@ CORNER = [0, 0, 1, 0, 1, 1, 0, 1]
         ({"segmentation": {"size": [4, 6], "counts": [5, 2, 2, 2, 2, 2, 9]}}, SQUARE_ROWS, "mask"),
         # Compressed: 5 2 2, then the differences 2-2, 2-2, 2-2, 9-2.
         ({"segmentation": {"size": [4, 6], "counts": "5220007"}}, SQUARE_ROWS, "mask"),
+        # Parts without area are left out, as by pycocotools.
+        ({"segmentation": [[0, 0, 6, 4], FLAT_SQUARE, [5, 3], []]}, SQUARE_ROWS, "mask"),
+        ({"segmentation": [[0, 0, 6, 4]], "bbox": [1, 1, 3, 2]}, SQUARE_ROWS, "box"),
         ({"segmentation": [], "bbox": [1, 1, 3, 2]}, SQUARE_ROWS, "box"),
         ({"bbox": [1, 1, 3, 2]}, SQUARE_ROWS, "box"),
     ],
@@ -200,9 +135,20 @@ def test_coco_crowds(tmp_path):
     crowd = {"segmentation": {"size": [4, 6], "counts": [0, 8, 16]}, "iscrowd": 1}
     _, [cat] = parse(tmp_path, coco(crowd, {"segmentation": [FLAT_SQUARE]}))
     assert rows(cat.mask) == ["??....", "?###..", "?###..", "??...."]
+    assert (cat.shapes, cat.crowds) == (1, 1)
     _, [cat, dog] = parse(tmp_path, coco({"segmentation": [CORNER]}, {**crowd, "category_id": 2}))
     assert rows(cat.mask)[0] == "#....."
     assert rows(dog.mask) == ["##...."] * 4  # a crowd alone is the object
+    assert (dog.shapes, dog.crowds) == (1, 0)
+
+
+def test_a_brush_mask_of_cvat_is_an_object_beside_a_polygon(tmp_path):
+    """datumaro, which exports for CVAT, calls every mask a crowd and writes ``attributes``."""
+    extra = {"attributes": {"occluded": False}}
+    brush = {"segmentation": {"size": [4, 6], "counts": [0, 4, 20]}, "iscrowd": 1, **extra}
+    _, [cat] = parse(tmp_path, coco(brush, {"segmentation": [FLAT_SQUARE], **extra}))
+    assert rows(cat.mask) == ["#.....", "####..", "####..", "#....."]
+    assert (cat.shapes, cat.crowds) == (2, 0)
 
 
 def test_coco_pictures_match_by_name():

@@ -59,9 +59,10 @@ def changed(*keys, value=None, drop=False) -> bytes:
 
 
 @pytest.mark.parametrize("shots", [None, 5])
+@pytest.mark.parametrize("fused_shots", [None, 8])
 @pytest.mark.parametrize("parity", [None, {"a": {"b": 0.5}}])
-def test_what_is_written_is_read(shots, parity) -> None:
-    manifest = replace(MANIFEST, shots=shots, parity=parity)
+def test_what_is_written_is_read(shots, fused_shots, parity) -> None:
+    manifest = replace(MANIFEST, shots=shots, fused_shots=fused_shots, parity=parity)
     assert Manifest.from_json(manifest.to_json()) == manifest
     assert Manifest.from_json(manifest.to_json()).to_json() == manifest.to_json()
 

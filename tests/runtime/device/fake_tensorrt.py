@@ -1,7 +1,7 @@
 """Stands for ``tensorrt`` on the emulated GPU: a plan is an ONNX graph that ONNX Runtime computes.
 
-Like TensorRT it refuses by answering False or None, allocates in the first run after a shape was
-set, which a capture forbids, and computes when the stream gets there.
+Like TensorRT it refuses by answering False or None, waits in the first run after a shape was set,
+which a capture forbids, and computes when the stream gets there, in the memory it was given for it.
 """
 
 from __future__ import annotations
@@ -32,6 +32,10 @@ CALLBACKS: list[Any] = []
 
 class DataType(enum.Enum):
     FLOAT, HALF, INT64, INT32, UINT8 = range(5)
+
+
+class ExecutionContextAllocationStrategy(enum.Enum):
+    STATIC, ON_PROFILE_CHANGE, USER_MANAGED = range(3)
 
 
 class TensorIOMode(enum.Enum):
@@ -72,6 +76,7 @@ class Engine:
         self.inputs = {node.name: node for node in self.session.get_inputs()}
         self.tensors = self.inputs | {node.name: node for node in self.session.get_outputs()}
         self.num_io_tensors = len(self.tensors)
+        self.device_memory_size_v2 = 1000 + 100 * self.num_io_tensors
 
     def get_tensor_name(self, index: int) -> str:
         return list(self.tensors)[index]
@@ -89,7 +94,10 @@ class Engine:
         )
         return [least, least, most]
 
-    def create_execution_context(self) -> Context | None:
+    def create_execution_context(
+        self, strategy: ExecutionContextAllocationStrategy
+    ) -> Context | None:
+        assert strategy is ExecutionContextAllocationStrategy.USER_MANAGED
         CALLS.append("context")
         return None if "create_execution_context" in REFUSED else Context(self)
 
@@ -99,12 +107,9 @@ class Context:
         self.engine = engine
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.addresses: dict[str, int] = {}
-        self.workspace = 0
+        self.scratch = 0
+        self.warm = False
         self.driver = ctypes.CDLL("libcuda.so.1")
-
-    def __del__(self) -> None:
-        if self.workspace:
-            self.driver.cuMemFree_v2(ctypes.c_void_p(self.workspace))
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         CALLS.append(f"shape {name}")
@@ -131,22 +136,26 @@ class Context:
         self.addresses[name] = address
         return "set_tensor_address" not in REFUSED
 
+    def set_device_memory(self, memory: int, size: int) -> None:
+        assert memory % 256 == 0 and size >= self.engine.device_memory_size_v2
+        self.scratch = memory
+
     def execute_async_v3(self, stream: int) -> bool:
         if "execute_async_v3" in REFUSED:
             return False
         assert stream > 15, "the default stream"
-        if not self.workspace:
-            address = ctypes.c_void_p()
-            if self.driver.cuMemAlloc_v2(ctypes.byref(address), ctypes.c_size_t(1024)):
-                return False
-            self.workspace = address.value or 0
-        addresses = dict(self.addresses)
+        assert self.scratch, "it was given no memory to compute in"
+        if not self.warm and self.driver.cuCtxSynchronize():
+            return False
+        self.warm = True
+        addresses, scratch = dict(self.addresses), self.scratch
         reference = weakref.ref(self)
 
         def compute(_: Any) -> None:
             context = reference()
             assert context is not None, "a context was given back before its work was done"
             engine, array = context.engine, context._array
+            ctypes.memset(scratch, 0, engine.device_memory_size_v2)
             feeds = {name: array(name, addresses[name]) for name in engine.inputs}
             names = [name for name in engine.tensors if name not in feeds]
             for name, result in zip(names, engine.session.run(names, feeds), strict=True):

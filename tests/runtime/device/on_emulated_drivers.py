@@ -5,6 +5,8 @@ Nothing that is enqueued happens there before somebody waits for it.
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 
 import numpy as np
@@ -18,6 +20,16 @@ from arnet.runtime.errors import EngineError
 @pytest.fixture(scope="module")
 def driver():
     return open_driver()
+
+
+@pytest.mark.skipif(os.environ["ARNET_GPU_LIBRARY"] != "pycuda", reason="of pycuda")
+def test_without_cuda_core_graphs_are_refused_when_the_gpu_is_opened(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "cuda.core", None)
+    with pytest.raises(EngineError, match=r"CUDA graphs need cuda\.core") as caught:
+        open_driver()
+    assert "pip install cuda-bindings cuda-core" in caught.value.hint
+    monkeypatch.setenv("ARNET_GRAPHS", "off")
+    assert open_driver().library.startswith("pycuda")
 
 
 def test_numbers_go_to_the_gpu_and_back_when_the_stream_gets_there(driver) -> None:

@@ -139,6 +139,25 @@ def test_more_shots_and_classes_than_before(both) -> None:
             assert_same(on_gpu.segment(image, states), on_cpu.segment(image, states))
 
 
+def test_shapes_that_come_again_make_no_new_contexts(both) -> None:
+    """With every new one the code of plugins may leak, as it does with new shapes."""
+    on_gpu, on_cpu = both(fuse=False)
+    (image,) = frames(1)
+    states = [learned(on_cpu, RED, shots) for shots in (1, 2, 3, 4)]  # more than stay captured
+    expected = [on_cpu.segment(image, state) for state in states]
+
+    def ask() -> None:
+        for state, wanted in zip(states, expected, strict=True):
+            for _ in range(3):  # uncaptured, captured, launched
+                assert_same(on_gpu.segment(image, state), wanted)
+            learned(on_gpu, RED, state.shots)
+
+    ask()
+    made = fake_tensorrt.CALLS.count("context")
+    ask()
+    assert fake_tensorrt.CALLS.count("context") == made
+
+
 def test_streams_that_take_turns(both) -> None:
     on_gpu, on_cpu = both()
     states = [learned(on_cpu, RED), learned(on_cpu, BLUE)]
@@ -224,6 +243,8 @@ def test_how_long_the_gpu_took(both) -> None:
     found = on_gpu.segment(frames(1)[0], learned(on_cpu, RED))
     assert found.device["query"] == 0.001  # the emulated clock
     assert found.device["enqueue"] == found.seconds["start"] > 0
+    (labels,) = on_gpu.label(frames(1), {"object": learned(on_cpu, RED)})
+    assert labels.device == {"query": 0.001, "enqueue": labels.seconds["start"]}
 
 
 def test_what_it_is(both) -> None:

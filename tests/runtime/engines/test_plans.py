@@ -37,15 +37,25 @@ def test_a_plan_is_loaded_and_run(version: str, drive) -> None:
     answer = drive(version)
     assert answer["calls"] == [
         ["Runtime.deserialize_cuda_engine", "b'plan'"],
-        ["ICudaEngine.create_execution_context"],
+        [
+            "ICudaEngine.create_execution_context",
+            "ExecutionContextAllocationStrategy.USER_MANAGED",
+        ],
         ["IExecutionContext.set_input_shape", "pixels", "(2, 3, 33, 33)"],
         ["IExecutionContext.infer_shapes"],
         ["IExecutionContext.set_tensor_address", "pixels", "256"],
         ["IExecutionContext.set_tensor_address", "features", "512"],
+        ["IExecutionContext.set_device_memory", "1024", "4096"],
         ["IExecutionContext.execute_async_v3", "4096"],
     ]
     assert answer["outputs"] == {"features": [2, 4, 5, 5]}
     assert answer["host_code"] is False
+
+
+def test_a_context_that_was_released_is_taken_again_without_addresses(drive) -> None:
+    answer = drive(VERSIONS[-1])
+    assert answer["again"] == [True, False]
+    assert "no addresses yet" in answer["unbound"]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -56,6 +66,7 @@ def test_a_compatible_plan_may_run_code_of_the_host(version: str, drive) -> None
 @pytest.mark.parametrize(
     ("method", "answer"),
     [
+        ("Runtime", None),
         ("Runtime.deserialize_cuda_engine", None),
         ("ICudaEngine.create_execution_context", None),
         ("IExecutionContext.set_input_shape", False),
@@ -64,12 +75,18 @@ def test_a_compatible_plan_may_run_code_of_the_host(version: str, drive) -> None
         ("IExecutionContext.execute_async_v3", False),
     ],
 )
-def test_a_refusal_is_told(method: str, answer: Any, drive) -> None:
+def test_a_refusal_is_told_with_what_was_logged_then_and_nothing_older(
+    method: str, answer: Any, drive
+) -> None:
     refused = drive(VERSIONS[-1], refuse={method: answer})
     assert refused["error"] == "EngineError"
-    assert "encode_image" in refused["message"]
-    if method.endswith(("context", "shape")):
-        assert "(another version)" in refused["message"]  # what was logged as an error, no more
+    told = refused["message"]
+    if method == "Runtime":
+        assert told == "TensorRT 11.4.0.106 refused to start"
+    elif method.endswith("infer_shapes"):
+        assert told == "the stage 'encode_image' was not given the shapes of pixels"
+    else:
+        assert "'encode_image'" in told and told.endswith(f" ({method} will not)")
 
 
 def test_shapes_that_the_plan_was_not_built_for(drive) -> None:

@@ -40,6 +40,7 @@ def make_video(tmp_path):
         time_base: Fraction = Fraction(1, 90_000),
         sound: str = "",
         noise: int = 0,
+        aspect: str = "1",
         **options: str,
     ) -> Path:
         path = tmp_path / name
@@ -50,6 +51,7 @@ def make_video(tmp_path):
             stream.height, stream.width = size
             stream.pix_fmt = "yuv420p" if even else "yuv444p"
             stream.time_base = stream.codec_context.time_base = time_base
+            stream.codec_context.sample_aspect_ratio = Fraction(aspect)
             track = container.add_stream(sound, 8000) if sound else None
             for number in range(count):
                 image = moving_square(number, *size)
@@ -68,6 +70,20 @@ def make_video(tmp_path):
         return path
 
     return make
+
+
+@pytest.fixture
+def turn():
+    """Writes a rotation into a video, by its header's matrix: what right and down become."""
+
+    def turn(path: Path, matrix: tuple[int, int, int, int]) -> None:
+        data = bytearray(path.read_bytes())
+        place = data.index(b"tkhd") + 4 + 40
+        for index, value in zip((0, 4, 12, 16), matrix, strict=True):
+            data[place + index : place + index + 4] = (value << 16).to_bytes(4, "big", signed=True)
+        path.write_bytes(data)
+
+    return turn
 
 
 @pytest.fixture

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import subprocess
 import sys
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from arnet.runtime.drawing import PREDICTION_COLOUR, class_colour
 from arnet.runtime.errors import AnnotationError, ImageError, OutputError
-from arnet.runtime.video import VideoWriter, segment_video, writer
+from arnet.runtime.outputs.drawing import PREDICTION_COLOUR, class_colour
+from arnet.runtime.video import VideoWriter, overlay, segment_video, writer
 
 RED, BLUE = (200, 40, 40), (40, 40, 200)
 VARIED = ["0", "0.04", "0.3", "0.31", "0.5", "0.9", "1", "1.5", "1.6", "2"]
@@ -73,6 +76,29 @@ def test_odd_sides_are_made_even_by_repeating_the_edge(
     assert image.shape == (48, 64, 3)
     assert np.abs(image[46] - image[47]).max() < 8
     assert np.abs(image[:, 62] - image[:, 63]).max() < 8
+
+
+@pytest.mark.parametrize("encoder", ["libx264", "mpeg4"])
+@pytest.mark.parametrize(
+    ("name", "matrix", "expected"),
+    [
+        ("film.mp4", (1, 0, 0, 1), Fraction(16, 11)),
+        ("film.mp4", (0, 1, -1, 0), Fraction(11, 16)),
+        ("film.mp4", (-1, 0, 0, -1), Fraction(16, 11)),
+        ("film.mkv", None, Fraction(16, 11)),
+    ],
+    ids=["upright", "right", "upside-down", "mkv"],
+)
+def test_an_anamorphic_video_is_not_squeezed(
+    segmenter, learn, make_video, turn, tmp_path, monkeypatch, encoder, name, matrix, expected
+):
+    monkeypatch.setattr(writer, "ENCODERS", {encoder: writer.ENCODERS[encoder]})
+    path, out = make_video(name, 3, aspect="16/11"), tmp_path / "out.mp4"
+    if matrix is not None:
+        turn(path, matrix)
+    segment_video(segmenter, {"red": learn()}, path, out)
+    with av.open(str(out)) as container:
+        assert container.streams.video[0].sample_aspect_ratio == expected
 
 
 @pytest.mark.parametrize("encoder", ["libx264", "mpeg4"])
@@ -178,15 +204,30 @@ def test_what_cannot_be_written_is_an_error(segmenter, learn, make_video, tmp_pa
         segment_video(segmenter, {"red": learn()}, make_video(), tmp_path / "taken" / "out.mp4")
 
 
+@pytest.mark.parametrize("name", [None, "film.mp4"])
 @pytest.mark.parametrize(
     ("path", "said"), [("none/out.mp4", "No such file"), ("/dev/full", "No space left")]
 )
-def test_a_writer_that_cannot_write_says_why(tmp_path, path, said):
+def test_a_writer_that_cannot_write_says_why(tmp_path, path, said, name):
+    size, rate, name = (48, 64), Fraction(25), name and tmp_path / name
     with (
-        pytest.raises(OutputError, match=said),
-        VideoWriter(tmp_path / path, (48, 64), Fraction(25), Fraction(1, 25)) as failing,
+        pytest.raises(OutputError, match=said) as caught,
+        VideoWriter(tmp_path / path, size, rate, 1 / rate, name=name) as failing,
     ):
         failing.write(np.zeros((48, 64, 3), np.uint8), Fraction(0))
+    assert caught.value.message.startswith(f"{name or tmp_path / path} could not be written")
+
+
+def test_an_error_of_writing_names_the_file_that_is_asked_for(
+    segmenter, learn, make_video, tmp_path, monkeypatch
+):
+    """Not the temporary one; here the disk is full."""
+    monkeypatch.setattr(
+        overlay, "atomic_write", lambda path: contextlib.nullcontext(Path("/dev/full"))
+    )
+    out = tmp_path / "film_overlay.mp4"
+    with pytest.raises(OutputError, match=f"^{re.escape(str(out))} could not be written: No space"):
+        segment_video(segmenter, {"red": learn()}, make_video(), out)
 
 
 @pytest.mark.parametrize("count", [0, 255])

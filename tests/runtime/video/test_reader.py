@@ -48,17 +48,12 @@ def test_pictures_without_times_follow_each_other_at_the_mean_rate(make_video, r
 
 @pytest.mark.parametrize(
     ("matrix", "quarters"),
-    # Of the file's header: what right and down become, in columns and rows.
     [((0, 1, -1, 0), -1), ((0, -1, 1, 0), 1), ((-1, 0, 0, -1), 2), ((1, 0, 0, 1), 0)],
     ids=["right", "left", "upside-down", "upright"],
 )
-def test_a_turned_video_is_read_upright(make_video, read, square, matrix, quarters):
+def test_a_turned_video_is_read_upright(make_video, turn, read, square, matrix, quarters):
     path = make_video()
-    data = bytearray(path.read_bytes())
-    place = data.index(b"tkhd") + 4 + 40
-    for index, value in zip((0, 4, 12, 16), matrix, strict=True):
-        data[place + index : place + index + 4] = (value << 16).to_bytes(4, "big", signed=True)
-    path.write_bytes(data)
+    turn(path, matrix)
     found = read(path)[0].image
     expected = np.rot90(square(0), quarters)
     assert found.shape == expected.shape

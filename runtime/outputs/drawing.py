@@ -125,8 +125,11 @@ def cutout(image: NDArray[np.uint8], label_map: NDArray[np.uint8]) -> NDArray[np
         (H, W, 4) uint8, RGBA: opaque on the classes, elsewhere transparent and black, so that the
         background is nowhere in the file.
     """
+    cut = np.zeros((*label_map.shape, 4), np.uint8)
     found = label_map > 0
-    return np.dstack([np.where(found[..., None], image, 0), 255 * found]).astype(np.uint8)
+    np.copyto(cut[..., :3], image, where=found[..., None])
+    cut[..., 3][found] = 255
+    return cut
 
 
 def outline_boxes(

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from arnet.runtime.drawing import (
+from arnet.runtime.outputs.drawing import (
     class_colour,
     draw_support,
     label_overlay,

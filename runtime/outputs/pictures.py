@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import glob
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from arnet.runtime.drawing import cutout, draw_classes, voc_palette
 from arnet.runtime.errors import ImageError
-from arnet.runtime.figure import FigureRow, figure
+from arnet.runtime.files import atomic_write
 from arnet.runtime.finding import Query
-from arnet.runtime.images import save_image
-from arnet.runtime.output import atomic_write
-from arnet.runtime.results import ALONE
+from arnet.runtime.images import icc_profile, save_image
+from arnet.runtime.outputs.drawing import cutout, draw_classes, voc_palette
+from arnet.runtime.outputs.figure import FigureRow, figure
+from arnet.runtime.outputs.results import ALONE
 from arnet.runtime.segmentation import THRESHOLD, Segmentation
 from arnet.runtime.supports import Support
 
@@ -31,11 +31,13 @@ class Outputs:
             the order of results.json.
         figure: the grid of supports, query, q1, s and q2 (Fig. 6 of the paper).
         cutout: the photograph as PNG, transparent where nothing was found.
+        coco: annotations.json, a COCO file for all photographs.
     """
 
     probabilities: bool = False
     figure: bool = False
     cutout: bool = False
+    coco: bool = False
 
 
 MASKS_AND_OVERLAYS = Outputs()
@@ -54,9 +56,10 @@ def check_names(queries: Sequence[Query]) -> None:
         if first is path:
             continue
         hint = "segment them in two runs with their own --out"
-        if path.parent != first.parent and path.suffix == first.suffix:
-            both = Path(os.path.commonpath((first.absolute(), path.absolute())))
-            hint += f", or both by one pattern: --query '{both}/**/*{path.suffix}'"
+        above = path.absolute().parent.parent
+        if path.parent != first.parent and above == first.absolute().parent.parent:
+            pattern = f"{glob.escape(str(above))}/*/*{path.suffix}"
+            hint += f", or both by one pattern, which keeps their folders: --query '{pattern}'"
         if path.parent == first.parent and path.suffix != first.suffix:
             # A folder of supports, mostly: the other one is a mask.
             kept = path if first.suffix.lower() == ".png" else first
@@ -67,7 +70,7 @@ def check_names(queries: Sequence[Query]) -> None:
 
 def write_pictures(
     out: Path,
-    name: str,
+    query: Query,
     image: NDArray[np.uint8],
     segmentation: Segmentation,
     labels: NDArray[np.uint8],
@@ -77,9 +80,9 @@ def write_pictures(
     """Write what was found in a photograph.
 
     Args:
-        out: folder to write to; made when absent, and so are those in ``name``.
-        name: what the files' names begin with.
-        image: the photograph, (H, W, 3) uint8, RGB.
+        out: folder to write to; made when absent, and so are those in the query's name.
+        query: the photograph.
+        image: its pixels, (H, W, 3) uint8, RGB.
         segmentation: what was found.
         labels: its label map, (H, W).
         supports: by class, those that a figure shows.
@@ -88,11 +91,13 @@ def write_pictures(
     Raises:
         OutputError: a file cannot be written.
     """
+    name = query.name
     save_mask(out / f"{name}_mask.png", labels, len(segmentation.classes))
     drawn = draw_classes(image, labels, list(segmentation.classes))
     save_image(out / f"{name}_overlay.png", drawn, fast=True)
     if outputs.cutout:
-        save_image(out / f"{name}_cutout.png", cutout(image, labels), fast=True)
+        cut, profile = cutout(image, labels), icc_profile(query.path)
+        save_image(out / f"{name}_cutout.png", cut, fast=True, icc_profile=profile)
     if outputs.probabilities:
         maps = [masks.probability.astype(np.float16) for masks in segmentation.classes.values()]
         with atomic_write(out / f"{name}_prob.npy") as temporary, temporary.open("wb") as file:

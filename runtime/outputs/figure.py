@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from arnet.runtime.drawing import INK, WHITE, draw_support, overlay
+from arnet.runtime.outputs.drawing import INK, SUPPORT_COLOUR, WHITE, draw_support, overlay
 from arnet.runtime.supports import Support
 
 
@@ -75,6 +75,7 @@ class FigureRow:
         s: mask of each support as predicted from the query, at that support's size, or None.
         q2: (H, W) the final mask of the query.
         name: the class, for the captions.
+        truth: (H, W), 1 where the query is labelled, drawn in the colour of the supports; or None.
     """
 
     supports: Sequence[Support]
@@ -82,7 +83,8 @@ class FigureRow:
     q1: NDArray[Any] | None
     s: Sequence[NDArray[Any]] | None
     q2: NDArray[Any]
-    name: str = field(default="")
+    name: str = ""
+    truth: NDArray[Any] | None = None
 
 
 def figure(rows: Sequence[FigureRow], cell_size: int = 240) -> NDArray[np.uint8]:
@@ -113,6 +115,8 @@ def _figure_lines(row: FigureRow) -> list[list[Cell | None]]:
         s = None if row.s is None else overlay(support.image, row.s[index])
         predicted.append(None if s is None else Cell(s, f"s: support{number}, re-predicted"))
     query = Cell(row.query, "query")
+    if row.truth is not None:
+        query = Cell(overlay(row.query, row.truth, SUPPORT_COLOUR), "query, as labelled")
     q1 = None if row.q1 is None else Cell(overlay(row.query, row.q1), "q1: first mask")
     q2 = Cell(overlay(row.query, row.q2), "q2: refined mask")
     if one:

@@ -1,11 +1,13 @@
 """What is drawn where: grids and the figure of q1, s and q2."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from arnet.runtime.figure import Cell, FigureRow, figure, grid
+from arnet.runtime.outputs.drawing import SUPPORT_COLOUR, overlay
+from arnet.runtime.outputs.figure import Cell, FigureRow, figure, grid
 from arnet.runtime.supports import Support
 
 GREY = np.full((40, 60, 3), 100, np.uint8)
@@ -68,3 +70,18 @@ def test_figure_of_several_supports_has_their_predictions_below_them():
     support = Support(Path("a.jpg"), GREY, MASK, "mask", "", None)
     row = FigureRow([support] * 2, GREY, MASK, [MASK] * 2, MASK)
     assert figure_cells([row], 2, 4) == [[True, True, True, False], [True] * 4]
+
+
+def test_the_query_is_drawn_as_it_is_labelled_where_that_is_known():
+    support = Support(Path("a.jpg"), GREY, MASK, "mask", "", None)
+    truth = np.where(MASK == 1, 0, 1).astype(np.uint8)
+    truth[:5] = 255  # what is ignored is left as it is
+    row = FigureRow([support], GREY, None, None, MASK)
+    plain, drawn = figure([row], cell_size=60), figure([replace(row, truth=truth)], cell_size=60)
+    gap, size, height = 4, 60, 40
+    query = np.s_[gap : gap + height, 2 * gap + size : 2 * (gap + size)]
+    assert np.array_equal(drawn[query], overlay(GREY, truth, SUPPORT_COLOUR))
+    assert np.array_equal(plain[query], GREY)
+    others = np.ones(drawn.shape[:2], bool)
+    others[:, 2 * gap + size : 2 * (gap + size)] = False
+    assert np.array_equal(drawn[others], plain[others])  # q2 is drawn on the plain query

@@ -8,7 +8,7 @@ import pytest
 
 from arnet.runtime.annotations import decode_rle
 from arnet.runtime.errors import OutputError
-from arnet.runtime.results import Result, Segment, write_results
+from arnet.runtime.outputs.results import Result, Segment, write_results
 from arnet.runtime.supports import Support
 from arnet.version import __version__
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arnet.runtime.annotations import encode_rle
-from arnet.runtime.output import write_json
+from arnet.runtime.files import write_json
 from arnet.runtime.supports import Support
 from arnet.version import __version__
 
@@ -113,6 +113,7 @@ class VideoResult:
         seconds: mean time of each stage per frame, by its name; "total" has reading, drawing and
             writing in it.
         notes: what was left out and why, a sentence each.
+        masks: folder of the masks of the frames; None if they were not written.
     """
 
     path: Path
@@ -121,11 +122,18 @@ class VideoResult:
     areas: Mapping[str, tuple[int, ...]]
     seconds: Mapping[str, float]
     notes: tuple[str, ...] = ()
+    masks: Path | None = None
 
     @property
     def frames(self) -> int:
         """Number of frames."""
         return len(self.times)
+
+    @property
+    def values(self) -> dict[str, int]:
+        """What the pixels of each class have in the masks of the frames: see ``Segment.value``."""
+        several = len(self.areas) > 1
+        return {name: n if several else ALONE for n, name in enumerate(self.areas, start=1)}
 
     @property
     def mean_areas(self) -> dict[str, float]:
@@ -209,8 +217,14 @@ def _plain_video(result: VideoResult) -> dict[str, Any]:
         "height": result.size[0],
         "frames": result.frames,
         "times": list(result.times),
+        **({} if result.masks is None else {"masks": result.masks.name}),
         "segments": [
-            {"label": name, "mean_area": mean, "areas": list(result.areas[name])}
+            {
+                "label": name,
+                "value": result.values[name],
+                "mean_area": mean,
+                "areas": list(result.areas[name]),
+            }
             for name, mean in result.mean_areas.items()
         ],
         "seconds": dict(result.seconds),

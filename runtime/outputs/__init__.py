@@ -1,0 +1,1 @@
+"""What ``arnet infer`` writes: masks, drawings, figures, results as JSON and COCO, and where."""
