@@ -31,7 +31,7 @@ _SHIPPED = {
     "resnet50": "train.backbone_weights=arnet-r50 model.backbone.stride_in_1x1=true",
     "resnet18": "train.backbone_weights=arnet-r18",
 }
-"""Checkpoints that come with arnet hold a backbone's weights of ImageNet, in float16."""
+"""Checkpoints that come with arnet hold the ImageNet weights of some backbones, in float16."""
 _IN_CHECKPOINT = "backbone."
 
 
@@ -114,7 +114,7 @@ def load_backbone_weights(backbone: Backbone, config: BackboneConfig, source: st
         except (OSError, RuntimeError) as error:  # RuntimeError: the hash is another
             raise CheckpointError(
                 f"torchvision's {config.name} weights could not be downloaded: {error}",
-                f"{_SHIPPED[config.name]} needs no download; or name a safetensors file",
+                _other_weights(config),
             ) from error
     else:
         known = source in shipped.names(shipped.CHECKPOINT)
@@ -123,12 +123,19 @@ def load_backbone_weights(backbone: Backbone, config: BackboneConfig, source: st
     _load(backbone, tensors, source)
 
 
+def _other_weights(config: BackboneConfig) -> str:
+    """Hint that names weights which need no download."""
+    other = "name a safetensors file or a checkpoint in train.backbone_weights"
+    if config.name not in _SHIPPED:
+        return other
+    return f"{_SHIPPED[config.name]} takes those of a model that comes with arnet; or {other}"
+
+
 def _read_weights(path: Path, config: BackboneConfig) -> dict[str, Tensor]:
     if not path.is_file():
         raise CheckpointError(
             f"there are no backbone weights at {path}",
-            f"{_SHIPPED[config.name]} takes those of a model that comes with arnet; or name "
-            "'imagenet' (a download), 'random', a safetensors file or a checkpoint",
+            f"{_other_weights(config)}, 'imagenet' (a download) or 'random'",
         )
     try:
         with safe_open(path, framework="pt") as file:

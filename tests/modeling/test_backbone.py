@@ -175,12 +175,14 @@ def test_the_backbone_of_a_checkpoint_must_be_of_the_same_kind():
         load_backbone_weights(Backbone(large), large, "arnet-r18")
 
 
-def test_what_the_hint_for_missing_weights_names_works():
-    for name in ("resnet18", "resnet50"):
-        with pytest.raises(CheckpointError, match="no backbone weights at absent") as caught:
-            load_backbone_weights(Backbone(SMALL), BackboneConfig(name), "absent")
-        named = [word for word in caught.value.hint.split() if "=" in word]
-        config = load_config(None, [f"model.backbone.name={name}", *named])
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "resnet101"])
+def test_what_the_hint_for_missing_weights_names_works(name):
+    with pytest.raises(CheckpointError, match="no backbone weights at absent") as caught:
+        load_backbone_weights(Backbone(SMALL), BackboneConfig(name), "absent")
+    named = [word for word in caught.value.hint.split() if "=" in word]
+    assert bool(named) == (name != "resnet101"), "none of its size comes with arnet"
+    config = load_config(None, [f"model.backbone.name={name}", *named])
+    if named:
         backbone = Backbone(config.model.backbone)
         load_backbone_weights(backbone, config.model.backbone, config.train.backbone_weights)
 
