@@ -23,7 +23,7 @@ class Protocol:
         episodes: number of episodes of one run.
         seeds: one run for each; the result is their mean and standard deviation.
         order: "canet" takes the queries in the order of the list, then shuffled again and again,
-            "list" in its order again and again (HSNet), "random" draws them.
+            "random" draws them.
         size: "square" resizes every image to the model's input size; "original" gives the query
             at its own size, and its supports resized to that, since MPM joins their features.
         scales: the query's size is multiplied by each, and the logits are summed.

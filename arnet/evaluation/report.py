@@ -13,7 +13,7 @@ import numpy as np
 from arnet.checkpoint import Checkpoint
 from arnet.config import Config
 from arnet.config_file import config_to_dict
-from arnet.data import EvaluationEpisodes, SegmentationDataset
+from arnet.data import GROWING, EvaluationEpisodes, SegmentationDataset
 from arnet.data.dataset import count_shots
 from arnet.evaluation.evaluator import Scored, Scores, evaluate
 from arnet.evaluation.opening import Evaluation, Request
@@ -130,6 +130,12 @@ def _notes(
     seen = [dataset.class_names[c] for c in classes if dataset.class_names[c] in trained]
     if seen:
         notes.append(f"seen in training, so these are not few-shot figures: {', '.join(seen)}")
+    known = dataset.among(checkpoint.photographs) if config.data.kind in GROWING else []
+    if known:
+        notes.append(
+            f"{len(known)} of {len(dataset.ids)} photographs have the names of some that were"
+            f" trained on: {known[0]}"
+        )
     few = [c for c in classes if len(dataset.by_class[c]) < _FEW]
     if few:
         counts = ", ".join(f"{dataset.class_names[c]} {len(dataset.by_class[c])}" for c in few)

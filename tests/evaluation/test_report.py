@@ -102,6 +102,20 @@ def test_classes_seen_in_training_are_told(checkpoint):
     assert note.startswith("seen in training") and note.endswith("disc")
 
 
+def test_photographs_that_were_trained_on_are_told(checkpoint, shapes):
+    """Where lists were written or photographs moved after a training, it was silent."""
+    marks = open_dataset("folder", shapes, "train").marks
+    assert not any(
+        "trained on" in note for note in run(replace(checkpoint, photographs=marks))["notes"]
+    )
+    held = open_dataset("folder", shapes, "val")
+    known = (*marks, *held.marks[:2])
+    (note,) = (n for n in run(replace(checkpoint, photographs=known))["notes"] if "trained on" in n)
+    assert (
+        note.startswith(f"2 of {len(held.ids)} photographs have the names") and held.ids[0] in note
+    )
+
+
 def test_the_same_twice_and_another_with_boxes(checkpoint):
     first = run(checkpoint)
     assert run(checkpoint) == first
