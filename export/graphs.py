@@ -8,6 +8,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import onnx
 import torch
@@ -92,9 +93,16 @@ def checked(model: ModelProto) -> ModelProto:
 
 def preprocess_graph(size: int) -> ModelProto:
     """uint8 RGB of any size to the square of normalised pixels."""
+    return onnx.load_model_from_string(_preprocess(size))
+
+
+@cache
+def _preprocess(size: int) -> bytes:
+    """It hangs on the size alone, and takes torch some seconds."""
     example = torch.zeros(size + 3, size + 5, 3, dtype=torch.uint8)
     image = Input("image", example, {0: "height", 1: "width"})
-    return to_onnx(Preprocess(size), [image], ["pixels"], custom_operators=False)
+    graph = to_onnx(Preprocess(size), [image], ["pixels"], custom_operators=False)
+    return graph.SerializeToString()
 
 
 def postprocess_graph(grid: tuple[int, int]) -> ModelProto:

@@ -18,8 +18,7 @@ from PIL import Image
 from arnet.checkpoint import save_checkpoint
 from arnet.config import Config
 from arnet.config_file import config_from_dict, config_to_dict
-from arnet.export import exporter
-from arnet.export.graphs import preprocess_graph
+from arnet.export import exporter, graphs
 from arnet.export.parity import Bounds, Parity, StageDifference
 from arnet.export.resampling import Preprocess
 from arnet.modeling import ARNet
@@ -175,7 +174,10 @@ def wrong_preprocess(fault: str, monkeypatch: pytest.MonkeyPatch) -> onnx.ModelP
 
     with monkeypatch.context() as patch:
         patch.setattr(Preprocess, "forward", wrong)
-        return preprocess_graph(SIZE)
+        graphs._preprocess.cache_clear()  # neither what was made before is taken
+        made = graphs.preprocess_graph(SIZE)
+    graphs._preprocess.cache_clear()  # nor this one afterwards
+    return made
 
 
 @pytest.mark.parametrize("fault", ["channels", "one pixel off"])
