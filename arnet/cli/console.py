@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -22,7 +22,6 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from arnet.cli.pace import Pace
 from arnet.runtime.errors import (
     ArnetError,
     ConfigError,
@@ -34,9 +33,6 @@ from arnet.runtime.errors import (
 # Names of files and classes stand in prints and tables as they are: [x] is no markup, :x: no emoji.
 out = Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
 err = Console(stderr=True, markup=False, emoji=False, highlight=False, soft_wrap=True)
-
-_QUIET = 10.0
-"""Seconds that work may take without a line that says how far it is."""
 
 
 def show_error(error: ArnetError) -> None:
@@ -145,29 +141,6 @@ def progress_bar(*extra: str) -> Iterator[Progress]:
     ]
     with Progress(*columns, console=err, disable=not err.is_terminal) as progress:
         yield progress
-
-
-@contextmanager
-def counted(description: str, unit: str) -> Iterator[Callable[[int, int | None], None]]:
-    """Shows how far work is: a bar, or where there is no terminal a line now and then.
-
-    Args:
-        description: of the bar, such as "segmenting".
-        unit: of what is counted, such as "photographs".
-
-    Yields:
-        To be called with the number done and that of all, None if it is not known.
-    """
-    pace = Pace(quiet=_QUIET)
-    with progress_bar() as bar:
-        task = bar.add_task(description, total=None)
-
-        def tell(done: int, total: int | None) -> None:
-            bar.update(task, completed=done, total=total)
-            if bar.disable and total is not None and pace.due(done, total):
-                err.print(f"{description}: {done} of {total} {unit}{pace.left(done, total)}")
-
-        yield tell
 
 
 def need_torch(extra: str = "train") -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from arnet.cli import console
+from arnet.cli.pace import Teller
 from arnet.runtime import shipped
 from arnet.runtime.errors import ConfigError, EngineError, ImageError
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from arnet.runtime.outputs.results import Result
     from arnet.runtime.segmentation import FewShotSegmenter
     from arnet.runtime.supports import AnnotationUse, Support
+
+_SAID = "segmenting: {{done}} of {{total}} {}"
+_QUIET = 10.0
+"""Seconds that work may take without a line that says how far it is."""
 
 CHECKPOINT_ENGINES = ("torch", "torch-kernels")
 """What runs a checkpoint: the model as it is, or factorised, with our kernels on a GPU."""
@@ -176,7 +181,8 @@ def segment_photographs(
     from arnet.runtime import inference
 
     count = 0
-    with console.counted("segmenting", "photographs") as tell:
+    with console.progress_bar() as bar:
+        tell = Teller(bar, "segmenting", _SAID.format("photographs"), _QUIET)
 
         def progress(one: Result | Unread) -> None:
             nonlocal count
@@ -241,7 +247,8 @@ def segment_video(
 
     from arnet.runtime.video import infer_video
 
-    with console.counted("segmenting", "frames") as tell:
+    with console.progress_bar() as bar:
+        tell = Teller(bar, "segmenting", _SAID.format("frames"), _QUIET)
         result = infer_video(segmenter, learned, video, out, tell, masks)
     height, width = result.size
     several = masks and len(result.areas) > 1

@@ -55,22 +55,24 @@ class Teller:
     Where there is no terminal it says a line now and then.
     """
 
-    def __init__(self, bar: Progress, doing: str, said: str) -> None:
+    def __init__(self, bar: Progress, doing: str, said: str, quiet: float = 0.0) -> None:
         """Begin.
 
         Args:
             bar: what shows it.
             doing: beside the bar, such as "episodes".
             said: a line without the time left, such as "scored {done} of {total} episodes".
+            quiet: see ``Pace``.
         """
         self._bar = bar
         self._said = said
         self._task = bar.add_task(doing, total=None, visible=False)
-        self._pace = Pace()
+        self._pace = Pace(quiet=quiet)
 
-    def __call__(self, done: int, total: int) -> None:
-        """Tell that so many steps of all are done."""
-        self._bar.update(self._task, completed=done, total=total, visible=done < total)
+    def __call__(self, done: int, total: int | None) -> None:
+        """Tell that so many steps of all are done; None if it is not known of how many."""
+        visible = total is None or done < total
+        self._bar.update(self._task, completed=done, total=total, visible=visible)
         if self._bar.disable and total and self._pace.due(done, total):
             left = self._pace.left(done, total)
             self._bar.console.print(self._said.format(done=done, total=total) + left)

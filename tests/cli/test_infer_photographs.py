@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from arnet.cli import console
+from arnet.cli import inference
 from arnet.runtime import decoding
 from arnet.runtime.outputs.results import Result, Segment
 from arnet.segmenter import TorchSegmenter
@@ -298,7 +298,7 @@ def test_a_log_file_is_told_how_far_it_is_and_what_a_stopped_run_wrote(
         return segment(self, *arguments, **options)
 
     monkeypatch.setattr(TorchSegmenter, "segment", stopped)
-    monkeypatch.setattr(console, "_QUIET", 0.0)
+    monkeypatch.setattr(inference, "_QUIET", 0.0)
     out = tmp_path / "out"
     arguments = ["--checkpoint", checkpoint, "--support", support, "--query", folder]
     finished = run("infer", *arguments, "--out", out)
