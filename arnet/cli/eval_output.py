@@ -46,6 +46,14 @@ def show(result: dict[str, Any]) -> None:
             f"  {name}", str(count), *(figure(score["per_class"].get(name)) for score in scores)
         )
     console.show_table(table)
+    if "absent" in result:
+        found = result["absent"]
+        names = {"arnet": "q2", "baseline": "baseline", "prior": "prior"}
+        table = Table("", *(names.get(name, f"q2, {name}") for name in found), box=None)
+        table.add_row("% of them marked", *(figure(one["queries"]) for one in found.values()))
+        table.add_row("% of their area", *(figure(one["area"]) for one in found.values()))
+        console.out.print("photographs that do not show the class, where every mark is wrong:")
+        console.show_table(table)
     if result["paper"]:
         console.out.print("paper: ARNet's mean of the four splits")
     for note in result["notes"]:

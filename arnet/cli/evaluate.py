@@ -102,6 +102,14 @@ def evaluate(
             "model's prior alone, if it has one.",
         ),
     ] = False,
+    absent: Annotated[
+        bool,
+        typer.Option(
+            "--absent",
+            help="Also ask each episode's supports about a photograph that does not show the "
+            "class: how often, and how much, is marked there.",
+        ),
+    ] = False,
     cache: Annotated[
         str | None,
         typer.Option(help="Folder to keep the backbone's features in. Not with --protocol canet."),
@@ -192,6 +200,7 @@ def evaluate(
         baseline,
         PRECISIONS[precision],
         tuple(name for name in console.split_words(against or "") if name),
+        absent,
     )
     settings = data_config(
         loaded, given, root=data, kind=kind, fold=fold, cache=cache, image_size=size

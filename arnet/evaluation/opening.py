@@ -11,6 +11,7 @@ from arnet.checkpoint import Checkpoint
 from arnet.config import Config
 from arnet.config_file import with_model
 from arnet.data import SegmentationDataset
+from arnet.evaluation.absent import queries_without
 from arnet.evaluation.classes import choose_classes
 from arnet.evaluation.data import without_absent
 from arnet.evaluation.encoder import Annotation, Encoder
@@ -41,6 +42,7 @@ class Request:
             alone, if the model has one.
         precision: of the computation.
         against: other fusions of the shots with the same weights, on the same episodes.
+        absent: also ask each episode's supports about a query that does not show the class.
     """
 
     protocol: Protocol
@@ -50,6 +52,7 @@ class Request:
     baseline: bool = False
     precision: torch.dtype = torch.float32
     against: tuple[str, ...] = ()
+    absent: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,11 +92,14 @@ def open_evaluation(
 
     Raises:
         DataError: a class that was asked for has too few images for the shots or is unknown, or
-            those held out are not in these data.
+            those held out are not in these data; or all images show one and ``absent`` asks for
+            others.
     """
     config = without_absent(config, request.classes)
     dataset = open_split(config, "val")
     classes = choose_classes(dataset, request.classes, request.shots)
+    if request.absent:
+        queries_without(dataset, classes)  # before features are cached for nothing
     device = next(checkpoint.model.parameters()).device
     others = {
         name: change_model(checkpoint, fusion=name).model.to(device) for name in request.against
@@ -141,7 +147,9 @@ def _predictors(
     found: dict[str, Predictor] = {}
     encoder = None
     if square or request.baseline:
-        source = open_source(config, dataset, model.backbone, False, caching)
+        source = open_source(
+            config, dataset, model.backbone, False, caching, all_images=request.absent
+        )
         encoder = Encoder(model, source, request.precision)
     if square:
         assert encoder is not None

@@ -15,6 +15,7 @@ from arnet.config import Config
 from arnet.config_file import config_to_dict
 from arnet.data import GROWING, EvaluationEpisodes, SegmentationDataset
 from arnet.data.dataset import count_shots
+from arnet.evaluation.absent import AbsentEpisodes, FalseMarks, false_marks
 from arnet.evaluation.evaluator import Scored, Scores, evaluate
 from arnet.evaluation.opening import Evaluation, Request
 from arnet.evaluation.reference import PAPER_MEAN_IOU, completeness, is_of_paper
@@ -33,24 +34,29 @@ def run(
 
     Args:
         evaluation: what is measured, and on what.
-        progress: told of the episodes done and their total.
+        progress: told of the queries done and their total.
         observe: told of each episode of the checkpoint's own: the seed, and what was found.
 
     Returns:
         Plain JSON values: "scores" by mask with mean and std over seeds (the population's, divided
         by their number), "per_class", "paper", "notes" on what keeps the figures from comparing
-        with others, and the settings; "image_size" is None where photographs keep their own.
+        with others, and the settings; "image_size" is None where photographs keep their own. With
+        ``absent``, "absent" has what each predictor marks in queries without the class, in percent:
+        "queries" with any mark, and "area", the share of their pixels.
 
     Raises:
-        DataError: no class has images enough for the shots.
+        DataError: no class has images enough for the shots, or all images show it and ``absent``
+            asks for others.
     """
     checkpoint, config = evaluation.checkpoint, evaluation.config
     request, dataset, classes = evaluation.request, evaluation.dataset, evaluation.classes
     protocol = request.protocol
     square = protocol.size == "square"
-    total = len(protocol.seeds) * protocol.episodes * len(evaluation.predictors)
+    asked = 2 if request.absent else 1  # queries of an episode
+    total = len(protocol.seeds) * protocol.episodes * len(evaluation.predictors) * asked
     done = count(1)
     scores: dict[str, list[Scores]] = {name: [] for name in evaluation.predictors}
+    wrong: dict[str, list[FalseMarks]] = {name: [] for name in evaluation.predictors}
 
     def tell(seed: int, name: str, scored: Scored) -> None:
         progress(next(done), total)
@@ -61,11 +67,23 @@ def run(
         episodes = EvaluationEpisodes(
             dataset, classes, request.shots, protocol.episodes, seed, protocol.order
         )
+        others = AbsentEpisodes(episodes) if request.absent else None
         for name, predictor in evaluation.predictors.items():
             told = partial(tell, seed, name)
             scores[name].append(
                 evaluate(predictor, dataset, episodes, request.annotation, protocol.border, told)
             )
+            if others is not None:
+                wrong[name].append(
+                    false_marks(
+                        predictor,
+                        dataset,
+                        others,
+                        request.annotation,
+                        protocol.border,
+                        lambda: progress(next(done), total),
+                    )
+                )
     result: dict[str, Any] = {
         "producer": f"arnet {__version__}",
         "checkpoint_sha256": checkpoint.sha256,
@@ -91,6 +109,8 @@ def run(
         if name != "arnet":
             found = result.setdefault("against", {}) if name in request.against else result
             found[name] = _summary(runs, dataset)["q2"]
+    if request.absent:
+        result["absent"] = {name: _marks(runs, dataset) for name, runs in wrong.items()}
     return result
 
 
@@ -168,6 +188,24 @@ def _summary(runs: Sequence[Scores], dataset: SegmentationDataset) -> dict[str, 
             },
         }
     return summary
+
+
+def _marks(runs: Sequence[FalseMarks], dataset: SegmentationDataset) -> dict[str, Any]:
+    """What is marked wrongly, over the seeds: of all classes, and of each."""
+
+    def two(found: Sequence[tuple[float, float]]) -> dict[str, dict[str, float]]:
+        queries, area = zip(*found, strict=True)
+        return {"queries": _mean_std(queries), "area": _mean_std(area)}
+
+    by_class = [run.per_class() for run in runs]
+    classes = sorted(set().union(*by_class))
+    return {
+        **two([run.mean() for run in runs]),
+        "per_class": {
+            dataset.class_names[c]: two([found[c] for found in by_class if c in found])
+            for c in classes
+        },
+    }
 
 
 def _mean_std(values: Sequence[float]) -> dict[str, float]:

@@ -120,6 +120,20 @@ def test_the_baseline_stands_beside_the_model(evaluate: Evaluate) -> None:
     assert 0 < result["baseline"]["mean_iou"]["mean"] <= 100
 
 
+def test_what_is_marked_where_nothing_is_stands_below(evaluate: Evaluate) -> None:
+    out, result = evaluate("--absent", "--against", "mask")
+    lines = [line.split() for line in out.splitlines()]
+    (header,) = (n for n, line in enumerate(lines) if line == ["q2", "q2,", "mask"])
+    found = result["absent"]["arnet"]
+    assert " ".join(lines[header + 1]).startswith(
+        f"% of them marked {found['queries']['mean']:.1f} ± {found['queries']['std']:.1f}"
+    )
+    assert " ".join(lines[header + 2]).startswith(f"% of their area {found['area']['mean']:.1f}")
+    assert "that do not show the class" in out
+    plain, without = evaluate()
+    assert "absent" not in without and "do not show" not in plain
+
+
 def test_parts_can_be_left_out(evaluate: Evaluate) -> None:
     out, result = evaluate("--without", "mpm1")
     assert result["without"] == ["mpm1"]
