@@ -50,8 +50,10 @@ def show(result: dict[str, Any]) -> None:
         found = result["absent"]
         names = {"arnet": "q2", "baseline": "baseline", "prior": "prior"}
         table = Table("", *(names.get(name, f"q2, {name}") for name in found), box=None)
-        table.add_row("% of them marked", *(figure(one["queries"]) for one in found.values()))
-        table.add_row("% of their area", *(figure(one["area"]) for one in found.values()))
+        table.add_row(
+            "% with more than 1 % marked", *(figure(one["queries"]) for one in found.values())
+        )
+        table.add_row("% of the area marked", *(figure(one["area"]) for one in found.values()))
         console.out.print("photographs that do not show the class, where every mark is wrong:")
         console.show_table(table)
     if result["paper"]:

@@ -22,6 +22,9 @@ from arnet.evaluation.predictors import Predictor
 from arnet.runtime.annotations.common import IGNORE
 from arnet.runtime.errors import DataError
 
+SPECK = 0.01
+"""Share of a query that a mask must exceed to count; what is smaller is not looked for either."""
+
 
 def queries_without(dataset: SegmentationDataset, classes: Iterable[int]) -> dict[int, list[str]]:
     """Image ids that do not show a class, not with one pixel, for each of some classes.
@@ -94,10 +97,10 @@ class FalseMarks:
             prediction = prediction[label != IGNORE]
         area = float(prediction.mean()) if prediction.size else 0.0
         sums = self._sums.setdefault(class_id, np.zeros(3))
-        sums += (1, area > 0, area)
+        sums += (1, area > SPECK, area)
 
     def per_class(self) -> dict[int, tuple[float, float]]:
-        """Of each class, in percent: queries with any mark, and the mean share of their pixels."""
+        """Of each class, in percent: queries with more than ``SPECK`` marked, and the mean area."""
         return {
             class_id: (100 * float(marked / queries), 100 * float(area / queries))
             for class_id, (queries, marked, area) in self._sums.items()

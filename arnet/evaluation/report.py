@@ -42,7 +42,7 @@ def run(
         by their number), "per_class", "paper", "notes" on what keeps the figures from comparing
         with others, and the settings; "image_size" is None where photographs keep their own. With
         ``absent``, "absent" has what each predictor marks in queries without the class, in percent:
-        "queries" with any mark, and "area", the share of their pixels.
+        "queries" with more than a speck, and "area"; see ``arnet.evaluation.absent.FalseMarks``.
 
     Raises:
         DataError: no class has images enough for the shots, or all images show it and ``absent``

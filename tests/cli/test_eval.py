@@ -125,10 +125,11 @@ def test_what_is_marked_where_nothing_is_stands_below(evaluate: Evaluate) -> Non
     lines = [line.split() for line in out.splitlines()]
     (header,) = (n for n, line in enumerate(lines) if line == ["q2", "q2,", "mask"])
     found = result["absent"]["arnet"]
-    assert " ".join(lines[header + 1]).startswith(
-        f"% of them marked {found['queries']['mean']:.1f} ± {found['queries']['std']:.1f}"
+    queries = f"{found['queries']['mean']:.1f} ± {found['queries']['std']:.1f}"
+    assert " ".join(lines[header + 1]).startswith(f"% with more than 1 % marked {queries}")
+    assert " ".join(lines[header + 2]).startswith(
+        f"% of the area marked {found['area']['mean']:.1f}"
     )
-    assert " ".join(lines[header + 2]).startswith(f"% of their area {found['area']['mean']:.1f}")
     assert "that do not show the class" in out
     plain, without = evaluate()
     assert "absent" not in without and "do not show" not in plain
