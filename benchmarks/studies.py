@@ -71,7 +71,7 @@ class Study:
 
 
 STUDIES = {
-    "parts": Study((FULL, "without-mpm1", "without-mpm2", "without-mrm")),
+    "parts": Study((FULL, "another-seed", "without-mpm1", "without-mpm2", "without-mrm")),
     "fusion": Study(("fusion-cmm", "fusion-attention", "fusion-mask"), (1, 5), FULL),
     "blocks": Study(("fusion-one-block", "fusion-two-blocks", "fusion-cmm"), (5,), FULL),
     # On folds, where only photographs of the validation are asked about: a union also asks about
