@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -192,7 +193,24 @@ def _export(
 
 
 def _function(operator: Operator, tensors: Sequence[Tensor], opset: int) -> FunctionProto:
-    """The definition of an operation as an ONNX function, made from its definition in torch."""
+    """The definition of an operation as an ONNX function, made once for all graphs that have it."""
+    key = (
+        operator.name,
+        json.dumps(operator.attributes()),
+        *((tensor.dtype, tensor.shape) for tensor in tensors),
+        *((buffer.dtype, buffer.float().numpy().tobytes()) for buffer in operator.buffers()),
+        opset,
+    )
+    if key not in _functions:
+        _functions[key] = _define(operator, tensors, opset).SerializeToString()
+    return FunctionProto.FromString(_functions[key])
+
+
+_functions: dict[tuple[Hashable, ...], bytes] = {}
+
+
+def _define(operator: Operator, tensors: Sequence[Tensor], opset: int) -> FunctionProto:
+    """The same, made from its definition in torch."""
     names = [f"input{index}" for index in range(len(tensors))]
     shots = {  # the dimensions that are dynamic wherever the operation is used
         "MaskedPool": {1: {0: "shots"}},

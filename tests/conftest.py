@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import sys
 from pathlib import Path
@@ -34,6 +36,18 @@ def same_random_numbers() -> None:
     """What a test draws does not hang on the tests before it."""
     if torch := sys.modules.get("torch"):
         torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def operators_are_read_once() -> None:
+    """torch.onnx reads the sources of all of its operators for every graph, a second each time."""
+    if "torch" not in sys.modules:
+        return
+    # Not public: where a version of torch has it elsewhere, exports only take longer.
+    with contextlib.suppress(ImportError, AttributeError):
+        from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+        ONNXRegistry.from_torchlib = staticmethod(functools.cache(ONNXRegistry.from_torchlib))
 
 
 @pytest.fixture
