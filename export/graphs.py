@@ -198,7 +198,10 @@ def _function(operator: Operator, tensors: Sequence[Tensor], opset: int) -> Func
         operator.name,
         json.dumps(operator.attributes()),
         *((tensor.dtype, tensor.shape) for tensor in tensors),
-        *((buffer.dtype, buffer.float().numpy().tobytes()) for buffer in operator.buffers()),
+        *(
+            (tensor.dtype, tensor.shape, tensor.float().numpy().tobytes())
+            for tensor in operator.state_dict().values()
+        ),
         opset,
     )
     if key not in _functions:

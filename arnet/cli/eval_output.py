@@ -17,6 +17,8 @@ def show(result: dict[str, Any]) -> None:
     """Print the table of an evaluation and what to know of it."""
     from rich.table import Column, Table
 
+    from arnet.evaluation.absent import SPECK
+
     protocol = result["protocol"]
     annotation = {"mask": "masks", "box": "boxes"}[result["annotation"]]
     console.out.print(
@@ -51,7 +53,8 @@ def show(result: dict[str, Any]) -> None:
         names = {"arnet": "q2", "baseline": "baseline", "prior": "prior"}
         table = Table("", *(names.get(name, f"q2, {name}") for name in found), box=None)
         table.add_row(
-            "% with more than 1 % marked", *(figure(one["queries"]) for one in found.values())
+            f"% with more than {100 * SPECK:g} % marked",
+            *(figure(one["queries"]) for one in found.values()),
         )
         table.add_row("% of the area marked", *(figure(one["area"]) for one in found.values()))
         console.out.print("photographs that do not show the class, where every mark is wrong:")

@@ -107,7 +107,7 @@ def evaluate(
         typer.Option(
             "--absent",
             help="Also ask each episode's supports about a photograph that does not show the "
-            "class: how often, and how much, is marked there.",
+            "class: how often, and how much, is marked there. --json has it for each class.",
         ),
     ] = False,
     cache: Annotated[
@@ -212,7 +212,7 @@ def evaluate(
         evaluation = opening.open_evaluation(loaded, settings, request, caching)
         result = report.run(
             evaluation,
-            Teller(bar, "episodes", "scored {done} of {total} episodes"),
+            Teller(bar, "queries", "scored {done} of {total} queries"),
             lambda seed, scored: found.append((seed, scored)) if keep else None,
         )
     found = ranking.worst_first(found)

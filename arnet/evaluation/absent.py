@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from arnet.data.dataset import SegmentationDataset
 from arnet.data.episodes import ABSENT, Episode, EvaluationEpisodes
 from arnet.data.transforms import binary_mask
+from arnet.evaluation.classes import classes_option
 from arnet.evaluation.encoder import Annotation
 from arnet.evaluation.evaluator import mask_of
 from arnet.evaluation.metrics import Border
@@ -23,13 +24,17 @@ from arnet.runtime.annotations.common import IGNORE
 from arnet.runtime.errors import DataError
 
 SPECK = 0.01
-"""Share of a query that a mask must exceed to count; what is smaller is not looked for either."""
+"""Share of the pixels that count, in a query, that a mask must exceed to be one.
+
+What is as small is in no training and no episode of PASCAL either."""
 
 
 def queries_without(dataset: SegmentationDataset, classes: Iterable[int]) -> dict[int, list[str]]:
     """Image ids that do not show a class, not with one pixel, for each of some classes.
 
-    In a union they are of the class's own member: what another shows of it is not labelled.
+    In a union they are of the class's own member, since what another shows of it is not labelled;
+    of a member with a ``limit`` they show some other class of the data set. Crowds of COCO are
+    labelled 255, and say nothing.
 
     Raises:
         DataError: all photographs show one of the classes.
@@ -43,11 +48,13 @@ def queries_without(dataset: SegmentationDataset, classes: Iterable[int]) -> dic
         found[class_id] = images
     always = [dataset.class_names[c] for c, images in found.items() if not images]
     if always:
+        others = [dataset.class_names[c] for c, images in found.items() if images]
+        choice = f"choose {classes_option(others)}, " if others else ""
         raise DataError(
             f"all photographs of {dataset.name} show {', '.join(always)}, so that there is none "
             "to be wrong in",
-            "add photographs without it, each with an empty mask, choose other --classes, or leave "
-            "--absent out",
+            f"{choice}add photographs without it, each with an empty mask, to those of the "
+            "validation (val.txt), or leave --absent out",
         )
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -98,13 +99,13 @@ def open_evaluation(
     config = without_absent(config, request.classes)
     dataset = open_split(config, "val")
     classes = choose_classes(dataset, request.classes, request.shots)
-    if request.absent:
-        queries_without(dataset, classes)  # before features are cached for nothing
+    absent = queries_without(dataset, classes) if request.absent else {}
     device = next(checkpoint.model.parameters()).device
     others = {
         name: change_model(checkpoint, fusion=name).model.to(device) for name in request.against
     }
-    predictors = _predictors(checkpoint.model, config, dataset, request, caching)
+    others_to_ask = [image for images in absent.values() for image in images]
+    predictors = _predictors(checkpoint.model, config, dataset, request, others_to_ask, caching)
     if others:
         main = predictors["arnet"]
         if not isinstance(main, ARNetPredictor):
@@ -141,15 +142,14 @@ def _predictors(
     config: Config,
     dataset: SegmentationDataset,
     request: Request,
+    more: Sequence[str],
     caching: Progress,
 ) -> dict[str, Predictor]:
     square = request.protocol.size == "square"
     found: dict[str, Predictor] = {}
     encoder = None
     if square or request.baseline:
-        source = open_source(
-            config, dataset, model.backbone, False, caching, all_images=request.absent
-        )
+        source = open_source(config, dataset, model.backbone, False, caching, more)
         encoder = Encoder(model, source, request.precision)
     if square:
         assert encoder is not None

@@ -15,7 +15,7 @@ from arnet.config import Config
 from arnet.config_file import config_to_dict
 from arnet.data import GROWING, EvaluationEpisodes, SegmentationDataset
 from arnet.data.dataset import count_shots
-from arnet.evaluation.absent import AbsentEpisodes, FalseMarks, false_marks
+from arnet.evaluation.absent import AbsentEpisodes, FalseMarks, false_marks, queries_without
 from arnet.evaluation.evaluator import Scored, Scores, evaluate
 from arnet.evaluation.opening import Evaluation, Request
 from arnet.evaluation.reference import PAPER_MEAN_IOU, completeness, is_of_paper
@@ -42,7 +42,8 @@ def run(
         by their number), "per_class", "paper", "notes" on what keeps the figures from comparing
         with others, and the settings; "image_size" is None where photographs keep their own. With
         ``absent``, "absent" has what each predictor marks in queries without the class, in percent:
-        "queries" with more than a speck, and "area"; see ``arnet.evaluation.absent.FalseMarks``.
+        "queries" with more than a speck, and "area"; see ``arnet.evaluation.absent.FalseMarks``;
+        "absent_images" counts the images these are drawn from, by class.
 
     Raises:
         DataError: no class has images enough for the shots, or all images show it and ``absent``
@@ -111,6 +112,17 @@ def run(
             found[name] = _summary(runs, dataset)["q2"]
     if request.absent:
         result["absent"] = {name: _marks(runs, dataset) for name, runs in wrong.items()}
+        result["absent_images"] = {
+            dataset.class_names[c]: len(images)
+            for c, images in queries_without(dataset, classes).items()
+        }
+        few = {name: n for name, n in result["absent_images"].items() if n < _FEW}
+        if few:
+            counts = ", ".join(f"{name} {n}" for name, n in few.items())
+            result["notes"].append(
+                "few photographs without the class, so that what is marked there says little: "
+                + counts
+            )
     return result
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from arnet.config import AugmentConfig, Config, DataConfig
@@ -102,7 +102,7 @@ def open_source(
     backbone: Backbone,
     training: bool,
     progress: Progress = lambda done, total: None,
-    all_images: bool = False,
+    more: Iterable[str] = (),
 ) -> InputSource:
     """How the images of a data set reach the model: read anew, or from the cache.
 
@@ -113,7 +113,7 @@ def open_source(
         training: whether augmented views are wanted beside the plain one, and the images that only
             a training draws.
         progress: told of the images cached and their total.
-        all_images: whether those are wanted, too, that no episode's class is in.
+        more: image ids that are wanted besides.
     """
     data = config.data
     images = ImageInput(dataset, data.image_size, data.augment if training else AugmentConfig())
@@ -126,6 +126,6 @@ def open_source(
         name=_name(config, dataset),
         views=data.cache_views if training else 1,
     )
-    wanted = images_to_read(config, dataset, training)
-    cache.fill(list(dict.fromkeys(wanted + dataset.ids)) if all_images else wanted, progress)
+    wanted = [*images_to_read(config, dataset, training), *more]
+    cache.fill(list(dict.fromkeys(wanted)), progress)
     return cache

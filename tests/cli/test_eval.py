@@ -127,6 +127,8 @@ def test_what_is_marked_where_nothing_is_stands_below(evaluate: Evaluate) -> Non
     found = result["absent"]["arnet"]
     queries = f"{found['queries']['mean']:.1f} ± {found['queries']['std']:.1f}"
     assert " ".join(lines[header + 1]).startswith(f"% with more than 1 % marked {queries}")
+    other = result["absent"]["mask"]["queries"]
+    assert f"{other['mean']:.1f} ± {other['std']:.1f}" == " ".join(lines[header + 1][-3:])
     assert " ".join(lines[header + 2]).startswith(
         f"% of the area marked {found['area']['mean']:.1f}"
     )

@@ -55,7 +55,7 @@ def test_a_log_file_is_told_how_far_it_is(run, trained: Path, data: Path, tmp_pa
     finished = run("eval", *options, "--episodes", 10, "--seeds", 2, "--baseline")
     lines = finished.err.splitlines()
     assert lines[0] == "cached 4 of 4 photographs"
-    assert [line.partition(" episodes")[0] for line in lines[1:]] == [
+    assert [line.partition(" queries")[0] for line in lines[1:]] == [
         f"scored {done} of 40" for done in range(4, 41, 4)
     ]
-    assert lines[1].endswith("minutes left") and lines[-1] == "scored 40 of 40 episodes"
+    assert lines[1].endswith("minutes left") and lines[-1] == "scored 40 of 40 queries"

@@ -64,7 +64,10 @@ def test_where_all_photographs_show_it_none_can_be_wrong(painted):
     assert list(queries_without(reds, [2])) == [2]
     with pytest.raises(DataError, match="all photographs of painted show red") as caught:
         queries_without(reds, [1, 2])
-    assert "--absent" in caught.value.hint
+    assert "choose --classes green" in caught.value.hint and "val.txt" in caught.value.hint
+    with pytest.raises(DataError) as caught:
+        queries_without(reds, [1])
+    assert "--classes" not in caught.value.hint
 
 
 def test_what_is_marked_is_wrong(painted, episodes):
@@ -131,17 +134,55 @@ def test_it_stands_beside_the_scores_and_changes_none(checkpoint, with_an_empty_
     result = run(absent=True)
     assert told == [(n, 48) for n in range(1, 49)]
     assert list((tmp_path / "cache").rglob("empty*"))
-    absent = result.pop("absent")
+    absent, images = result.pop("absent"), result.pop("absent_images")
+    # Of the six photographs for validation and the empty one each class is in four.
+    assert images == {"square": 3, "disc": 3, "bar": 3}
+    few = result["notes"].pop()
+    assert few.startswith("few photographs without the class") and "disc 3" in few
     assert result == plain
     assert list(absent) == ["arnet", "baseline"]
     for found in absent.values():
         assert set(found["per_class"]) == {"square", "disc", "bar"}
-        for name in ("queries", "area"):
-            each = [one[name]["mean"] for one in found["per_class"].values()]
-            assert found[name]["mean"] == pytest.approx(np.mean(each), abs=15)
-            assert 0 <= found[name]["mean"] <= 100
+        assert 0 < found["area"]["mean"] < found["queries"]["mean"] <= 100
     # The nearer of two prototypes is always one of them.
     assert absent["baseline"]["queries"]["mean"] == 100
+
+
+def test_mean_and_deviation_over_the_seeds(painted):
+    first, second = FalseMarks(), FalseMarks()
+    label = np.zeros((10, 10), np.uint8)
+    none, half, whole = (np.arange(100).reshape(10, 10) < n for n in (0, 50, 100))
+    for mask in (half, none):
+        first.update(1, mask, label)
+    second.update(1, whole, label)
+    second.update(2, none, label)
+    found = report._marks([first, second], painted)
+    red, green = found.pop("per_class").values()
+    assert red == {"queries": {"mean": 75, "std": 25}, "area": {"mean": 62.5, "std": 37.5}}
+    assert green == {"queries": {"mean": 0, "std": 0}, "area": {"mean": 0, "std": 0}}
+    # Of the second run the mean of both classes; the first has one.
+    assert found == {"queries": {"mean": 50, "std": 0}, "area": {"mean": 37.5, "std": 12.5}}
+
+
+@pytest.mark.parametrize(
+    ("protocol", "annotation", "border"),
+    [("canet", "mask", "background"), ("standard", "box", "ignore")],
+)
+def test_it_asks_and_scores_as_the_episodes_are(
+    checkpoint, monkeypatch, protocol, annotation, border
+):
+    asked = []
+
+    def watched(predictor, dataset, episodes, *rest):
+        asked.append((episodes[0].supports, *rest[:2]))
+        return false_marks(predictor, dataset, episodes, *rest)
+
+    monkeypatch.setattr(report, "false_marks", watched)
+    rules = replace(get_protocol(protocol), episodes=2, seeds=(5,))
+    request = Request(rules, annotation=annotation, absent=True)
+    result = report.run(open_evaluation(checkpoint, checkpoint.config, request))
+    assert [rest for _, *rest in asked] == [[annotation, border]]
+    assert 0 <= result["absent"]["arnet"]["area"]["mean"] <= 100
 
 
 def test_it_is_refused_before_features_are_cached(checkpoint, shapes, tmp_path, monkeypatch):

@@ -13,8 +13,15 @@ import torch
 import torch.nn.functional as F
 
 from arnet.export.exporter import serialised
-from arnet.export.graphs import OPSET, export_stages, postprocess_graph, to_onnx
-from arnet.export.operators import DOMAIN
+from arnet.export.graphs import (
+    OPSET,
+    _define,
+    _function,
+    export_stages,
+    postprocess_graph,
+    to_onnx,
+)
+from arnet.export.operators import DOMAIN, MaskedPoolResized
 from arnet.export.stages import factorise
 
 C = D = 12
@@ -262,6 +269,24 @@ def test_a_stage_exported_again_is_the_same_file(stages, graphs) -> None:
     assert set(again) == {f"{n}.onnx" for n in ("preprocess", *modules, "postprocess")}
     for name, content in again.items():
         assert content == first[name], name
+
+
+def test_a_definition_that_is_kept_is_that_of_the_operation() -> None:
+    """It is made once for all graphs; another one is another, and none of them can be spoilt."""
+    tensors = torch.rand(1, 4, 3, 3), torch.rand(2, 1, 24, 24)
+    operator = MaskedPoolResized("area", 24, (3, 3))
+    first = _function(operator, tensors, OPSET)
+    expected = first.SerializeToString()
+    first.name = "spoilt"
+    assert _function(operator, tensors, OPSET).SerializeToString() == expected
+    with torch.no_grad():
+        operator.average.rows *= 2
+    changed = _function(operator, tensors, OPSET).SerializeToString()
+    assert changed == _define(operator, tensors, OPSET).SerializeToString() != expected
+    half = tuple(tensor.half() for tensor in tensors)
+    for other in ((operator, half, OPSET), (operator, tensors, OPSET + 1)):
+        kept = _function(*other).SerializeToString()
+        assert kept == _define(*other).SerializeToString() != changed
 
 
 @pytest.mark.parametrize("size", [(65, 65), (37, 83), (200, 131), (5, 1), (1, 1)], ids=str)
