@@ -6,7 +6,7 @@ asks about others, too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -24,9 +24,7 @@ from arnet.runtime.annotations.common import IGNORE
 from arnet.runtime.errors import DataError
 
 SPECK = 0.01
-"""Share of the pixels that count, in a query, that a mask must exceed to be one.
-
-What is as small is in no training and no episode of PASCAL either."""
+"""Share of a query's pixels, as far as they count, that a mask must exceed to be one."""
 
 
 def queries_without(dataset: SegmentationDataset, classes: Iterable[int]) -> dict[int, list[str]]:
@@ -62,14 +60,10 @@ def queries_without(dataset: SegmentationDataset, classes: Iterable[int]) -> dic
 class AbsentEpisodes(Sequence[Episode]):
     """The episodes of an evaluation, each with a query that does not show its class."""
 
-    def __init__(self, episodes: EvaluationEpisodes) -> None:
-        """Takes the episodes.
-
-        Raises:
-            DataError: see :func:`queries_without`.
-        """
+    def __init__(self, episodes: EvaluationEpisodes, images: Mapping[int, list[str]]) -> None:
+        """Takes the episodes, and the images of each class that :func:`queries_without` gives."""
         self.episodes = episodes
-        self._images = queries_without(episodes.dataset, episodes.classes)
+        self._images = images
 
     def __len__(self) -> int:
         return len(self.episodes)

@@ -67,6 +67,7 @@ class Evaluation:
         dataset: the validation part of the data.
         classes: ids of the classes.
         predictors: "arnet", "baseline" and "prior" as far as asked for, and the other fusions.
+        absent: images that do not show a class, by class, if they are asked about.
     """
 
     checkpoint: Checkpoint
@@ -75,6 +76,7 @@ class Evaluation:
     dataset: SegmentationDataset
     classes: tuple[int, ...]
     predictors: dict[str, Predictor]
+    absent: dict[int, list[str]]
 
 
 def open_evaluation(
@@ -114,7 +116,7 @@ def open_evaluation(
                 "leave --against out, and give each fusion with --fusion",
             )
         predictors |= {name: ARNetPredictor(main.encoder, m) for name, m in others.items()}
-    return Evaluation(checkpoint, config, request, dataset, classes, predictors)
+    return Evaluation(checkpoint, config, request, dataset, classes, predictors, absent)
 
 
 def change_model(checkpoint: Checkpoint, **changes: Any) -> Checkpoint:

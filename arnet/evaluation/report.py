@@ -15,7 +15,7 @@ from arnet.config import Config
 from arnet.config_file import config_to_dict
 from arnet.data import GROWING, EvaluationEpisodes, SegmentationDataset
 from arnet.data.dataset import count_shots
-from arnet.evaluation.absent import AbsentEpisodes, FalseMarks, false_marks, queries_without
+from arnet.evaluation.absent import AbsentEpisodes, FalseMarks, false_marks
 from arnet.evaluation.evaluator import Scored, Scores, evaluate
 from arnet.evaluation.opening import Evaluation, Request
 from arnet.evaluation.reference import PAPER_MEAN_IOU, completeness, is_of_paper
@@ -46,8 +46,7 @@ def run(
         "absent_images" counts the images these are drawn from, by class.
 
     Raises:
-        DataError: no class has images enough for the shots, or all images show it and ``absent``
-            asks for others.
+        DataError: no class has images enough for the shots.
     """
     checkpoint, config = evaluation.checkpoint, evaluation.config
     request, dataset, classes = evaluation.request, evaluation.dataset, evaluation.classes
@@ -68,7 +67,7 @@ def run(
         episodes = EvaluationEpisodes(
             dataset, classes, request.shots, protocol.episodes, seed, protocol.order
         )
-        others = AbsentEpisodes(episodes) if request.absent else None
+        others = AbsentEpisodes(episodes, evaluation.absent) if request.absent else None
         for name, predictor in evaluation.predictors.items():
             told = partial(tell, seed, name)
             scores[name].append(
@@ -113,8 +112,7 @@ def run(
     if request.absent:
         result["absent"] = {name: _marks(runs, dataset) for name, runs in wrong.items()}
         result["absent_images"] = {
-            dataset.class_names[c]: len(images)
-            for c, images in queries_without(dataset, classes).items()
+            dataset.class_names[c]: len(images) for c, images in evaluation.absent.items()
         }
         few = {name: n for name, n in result["absent_images"].items() if n < _FEW}
         if few:
